@@ -1,0 +1,39 @@
+"""read: the current version of a resource (http://hl7.org/fhir/R4/http.html#read)."""
+
+from __future__ import annotations
+
+from fhir_server.definitions import Interaction, Request, ResourceDefinition, Response
+from fhir_server.outcome import FhirError, Json
+from fhir_server.plan import Stored
+from fhir_server.search import index, match
+from fhir_server.writing import Server
+
+
+async def read(server: Server, request: Request) -> Response:
+    """200 with the resource, stored or computed; 404 if there never was one, 410 if it was deleted."""
+    type, id = str(request.type), str(request.id)
+    row = server.rows[type]
+    stored = await server.store.read(type, id)
+    if row.computed and (stored is None or stored.resource is None or stands_for_nothing(row, stored.resource)):
+        computed = await server.store.run(row.computed.read(id, server.now(), server.policy))
+        if computed is not None:
+            return Response(200, computed)
+    return Response(200, existing(type, id, stored).resource, versioned=True)
+
+
+def existing(type: str, id: str, stored: Stored | None) -> Stored:
+    """What is stored; refuses what never was with 404 and what was deleted with 410."""
+    if stored is None:
+        raise FhirError("not-found", f"{type}/{id} does not exist.")
+    if stored.resource is None:
+        etag = {"ETag": f'W/"{stored.version}"'}
+        raise FhirError("deleted", f"{type}/{id} was deleted.", headers=etag)
+    return stored
+
+
+def stands_for_nothing(row: ResourceDefinition, resource: Json) -> bool:
+    """Whether a stored resource only continues the history of one that is computed anew."""
+    return row.computed is not None and match.matches(row.computed.hidden, index(row, resource))
+
+
+INTERACTION = Interaction("read", "instance", "GET", "/{type}/{id}", read)

@@ -1,0 +1,17 @@
+"""vread: one version of a resource (http://hl7.org/fhir/R4/http.html#vread)."""
+
+from __future__ import annotations
+
+from fhir_server.definitions import Interaction, Request, Response
+from fhir_server.interactions.read import existing
+from fhir_server.writing import Server
+
+
+async def vread(server: Server, request: Request) -> Response:
+    """200 with that version; 404 if there is none, 410 if that version is the deletion."""
+    type, id, version = str(request.type), str(request.id), str(request.version)
+    stored = await server.store.vread(type, id, int(version)) if version.isdecimal() and len(version) < 10 else None
+    return Response(200, existing(type, f"{id}/_history/{version}", stored).resource, versioned=True)
+
+
+INTERACTION = Interaction("vread", "instance", "GET", "/{type}/{id}/_history/{version}", vread)

@@ -1,0 +1,53 @@
+"""$cancel: an Appointment called off with a reason; its time is free at once (docs/booking.md)."""
+
+from __future__ import annotations
+
+from fhir_server.definitions import Operation, Parameter, Request, Response
+from fhir_server.interactions.create import replay_of
+from fhir_server.interactions.read import existing
+from fhir_server.interactions.update import refuse_mismatch
+from fhir_server.operations.arguments import read_arguments
+from fhir_server.outcome import Json
+from fhir_server.plan import Stored
+from fhir_server.writing import Server, write
+
+
+async def cancel(server: Server, request: Request) -> Response:
+    """200 with the cancelled Appointment; 422 if its status cannot become cancelled."""
+    arguments = read_arguments(OPERATION, request)
+    reason = arguments["cancelationReason"][0]
+    comment = next(iter(arguments["comment"]), None)
+    id = str(request.id)
+
+    def propose(before: Stored | None) -> Json:
+        refuse_mismatch(request, before)
+        known = existing("Appointment", id, before).resource or {}
+        said = {"comment": comment} if comment else {}
+        return {**known, **said, "status": "cancelled", "cancelationReason": reason}
+
+    written = await write(server, "Appointment", id, propose, who=request.principal, replay=replay_of(request, 200))
+    return Response(written.status, written.stored.resource, versioned=True)
+
+
+OPERATION = Operation(
+    code="cancel",
+    name="Cancel",
+    title="Cancel an appointment",
+    description="Cancels an Appointment. The time is free again at once and an Encounter that had begun is cancelled.",
+    resource=("Appointment",),
+    levels=("instance",),
+    affects_state=True,
+    parameters=(
+        Parameter(
+            "cancelationReason",
+            "in",
+            1,
+            "1",
+            "CodeableConcept",
+            "Why, in http://terminology.hl7.org/CodeSystem/appointment-cancellation-reason or a code of your own",
+        ),
+        Parameter("comment", "in", 0, "1", "string", "Appointment.comment"),
+        Parameter("return", "out", 1, "1", "Appointment", "The cancelled Appointment"),
+    ),
+    run=cancel,
+)

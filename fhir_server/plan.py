@@ -1,0 +1,126 @@
+"""What a pure rule asks to be loaded and what it decides to write, as data.
+
+A rule is a generator: it yields a batch of loads, is sent what was found, and returns a `Decision`. Whoever runs
+it does the reading; a batch is one round trip, so the yields of a rule are its round trips
+(conformance/decisions/0007-rules-are-plans.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeAlias, TypeVar
+
+from fhir_server.outcome import Json
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A version of a resource. `resource` is None for the version that deleted it."""
+
+    type: str
+    id: str
+    version: int
+    updated: datetime
+    resource: Json | None
+
+
+@dataclass(frozen=True, slots=True)
+class ById:
+    """Load: the current version of each `Type/id`; unknown and deleted ones are left out."""
+
+    references: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """Load: resources of `type` whose index holds, for **every** code of `where`, any of the values.
+
+    Values are index values: `Type/id` for reference parameters, `*|code` or `system|code` for tokens.
+    `window` limits a date parameter with instants: (code, start, end) keeps `start <= value < end`.
+    More than `limit` results is refused (too-costly), never cut.
+    """
+
+    type: str
+    where: Mapping[str, frozenset[str]]
+    window: tuple[str, datetime, datetime] | None = None
+    limit: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Load: the claims of any of `actors` that overlap [start, end), ordered by actor and start."""
+
+    actors: frozenset[str]
+    start: datetime
+    end: datetime
+
+
+Load: TypeAlias = ById | Matching | Claimed
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """That `owner` (an Appointment or a busy Slot) occupies `actor` for [start, end), buffers included.
+
+    [core_start, core_end) is the time without buffers. Claims of one actor may overlap only in the same `pool`
+    (a Schedule's reference) while its `capacity` holds the sum of `units`; a claim without a pool shares nothing.
+    A claim with `capacity` 0 is a block: it is written whatever is there, and nothing fits over it.
+    """
+
+    actor: str
+    start: datetime
+    end: datetime
+    owner: str
+    core_start: datetime
+    core_end: datetime
+    pool: str | None = None
+    capacity: int = 1
+    units: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """`resource` becomes the next version of type/id; None deletes it.
+
+    `before` is the version that was decided on, 0 if there was none: a different one stored makes the whole
+    transaction a lost race.
+    """
+
+    type: str
+    id: str
+    resource: Json | None
+    before: int
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What a change means, for the outbox. Who and when are added by the transaction."""
+
+    resource: str
+    action: str
+    old_status: str | None = None
+    new_status: str | None = None
+    reason: str | None = None
+    priority: str = "normal"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What one request writes, all or none. The first write is the resource that was asked for.
+
+    `claims` says what each owner occupies from now on: the owner's former claims are dropped; an owner that is
+    not named keeps its own.
+    """
+
+    writes: tuple[Write, ...]
+    claims: Mapping[str, tuple[Claim, ...]] = field(default_factory=dict)
+    events: tuple[Event, ...] = ()
+
+
+Found: TypeAlias = Sequence[Sequence[Stored] | Sequence[Claim]]
+"""One list per load of the batch, in its order."""
+
+T = TypeVar("T")
+Plan: TypeAlias = Generator[Sequence[Load], Found, T]

@@ -1,0 +1,100 @@
+"""A booking of patients, practitioners, rooms or devices for a specific date and time (http://hl7.org/fhir/R4/appointment.html)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fhir_server.definitions import ResourceDefinition
+from fhir_server.outcome import Issue, Json
+from fhir_server.resources._shared import ACTORS, REASONS, date, each, exists, out_of_order, reference, token
+from fhir_server.scheduling import booking
+
+WITHOUT_TIME = ("proposed", "cancelled", "waitlist")
+"""The statuses in which an appointment need not have a time (app-3)."""
+
+UNATTENDED = ("cancelled", "noshow")
+"""The statuses that a cancelationReason explains (app-4; its published text misspells noshow)."""
+
+
+def _app_1(resource: Json) -> Sequence[Issue]:
+    return [
+        Issue(
+            "invariant",
+            "app-1: a participant must have a type or an actor",
+            (f"Appointment.participant[{index}]",),
+        )
+        for index, participant in each(resource, "participant")
+        if not exists(participant, "type", "actor")
+    ]
+
+
+def _app_2(resource: Json) -> Sequence[Issue]:
+    if exists(resource, "start") == exists(resource, "end"):
+        return ()
+    return (
+        Issue(
+            "invariant",
+            "app-2: start and end must be given both or neither",
+            ("Appointment.start", "Appointment.end"),
+        ),
+    )
+
+
+def _app_3(resource: Json) -> Sequence[Issue]:
+    if resource.get("status") in WITHOUT_TIME or (exists(resource, "start") and exists(resource, "end")):
+        return ()
+    text = f"app-3: start and end may only be missing with status {', '.join(WITHOUT_TIME)}"
+    return (Issue("invariant", text, ("Appointment.start", "Appointment.end")),)
+
+
+def _app_4(resource: Json) -> Sequence[Issue]:
+    if resource.get("status") in UNATTENDED or not exists(resource, "cancelationReason"):
+        return ()
+    text = f"app-4: cancelationReason is only for status {' or '.join(UNATTENDED)}"
+    return (Issue("invariant", text, ("Appointment.cancelationReason",)),)
+
+
+def _start_not_after_end(resource: Json) -> Sequence[Issue]:
+    return out_of_order(resource, strictly=False)
+
+
+ROW = ResourceDefinition(
+    type="Appointment",
+    description="A booking of patients, practitioners, rooms or devices for a specific date and time.",
+    search=(
+        reference("actor", "Appointment.participant.actor", "Any one of the participants", *ACTORS),
+        token("appointment-type", "Appointment.appointmentType", "The style of appointment that is booked"),
+        reference("based-on", "Appointment.basedOn", "The request that it is to assess", "ServiceRequest"),
+        date("date", "Appointment.start", "When the appointment starts"),
+        token("identifier", "Appointment.identifier", "An identifier of the appointment"),
+        reference(
+            "location",
+            "Appointment.participant.actor.where(resolve() is Location)",
+            "A participating location",
+            "Location",
+        ),
+        token("part-status", "Appointment.participant.status", "The acceptance status of a participant"),
+        reference(
+            "patient",
+            "Appointment.participant.actor.where(resolve() is Patient)",
+            "A participating patient",
+            "Patient",
+        ),
+        reference(
+            "practitioner",
+            "Appointment.participant.actor.where(resolve() is Practitioner)",
+            "A participating practitioner",
+            "Practitioner",
+        ),
+        token("reason-code", "Appointment.reasonCode", "The coded reason of the appointment"),
+        reference("reason-reference", "Appointment.reasonReference", "The reason of the appointment", *REASONS),
+        token("service-category", "Appointment.serviceCategory", "The broad category of the service"),
+        token("service-type", "Appointment.serviceType", "The specific service to be performed"),
+        reference("slot", "Appointment.slot", "A slot that the appointment fills", "Slot"),
+        token("specialty", "Appointment.specialty", "The specialty that the service requires"),
+        token("status", "Appointment.status", "The overall status of the appointment"),
+        reference("supporting-info", "Appointment.supportingInformation", "Information to support the appointment"),
+    ),
+    invariants=(_app_1, _app_2, _app_3, _app_4, _start_not_after_end),
+    rules=booking.decide,
+)

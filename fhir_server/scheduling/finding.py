@@ -1,0 +1,419 @@
+"""From Schedules to what is free: load their calendars in a fixed number of batches, then compute.
+
+$find-slots, Slot search and read, and booking share these plans, so what is found and what can be booked agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+
+from fhir_server.outcome import CANONICAL, FhirError, Json
+from fhir_server.plan import ById, Claim, Claimed, Load, Matching, Plan, Stored
+from fhir_server.scheduling import availability, slots
+from fhir_server.scheduling.availability import Calendar
+from fhir_server.scheduling.elements import (
+    COMPUTED_TAG,
+    claimed_as,
+    instant,
+    is_computed,
+    kind,
+    say,
+    target,
+    targets,
+)
+from fhir_server.scheduling.intervals import Interval
+from fhir_server.scheduling.policy import Policy
+
+REMAINING = f"{CANONICAL}/StructureDefinition/remaining-places"
+SLOT_CAPACITY = "http://fhir-registry.smarthealthit.org/StructureDefinition/slot-capacity"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What is looked for in [start, end). Sets of one kind are alternatives, kinds are all required; empty means
+    any. References are `Type/id`, tokens are index values (`*|code`, `system|code`)."""
+
+    start: datetime
+    end: datetime
+    schedules: frozenset[str] = frozenset()
+    actors: frozenset[str] = frozenset()
+    practitioners: frozenset[str] = frozenset()
+    locations: frozenset[str] = frozenset()
+    organizations: frozenset[str] = frozenset()
+    service_types: frozenset[str] = frozenset()
+    specialties: frozenset[str] = frozenset()
+    duration_minutes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bookable:
+    """A Schedule with its calendar and whose time a booking on it takes."""
+
+    reference: str
+    calendar: Calendar
+    claimed: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A free Slot, in the order offers are given: by start, then Schedule."""
+
+    start: datetime
+    schedule: str
+    slot: Json
+
+
+def find(ask: Ask, now: datetime, policy: Policy) -> Plan[Sequence[Offer]]:
+    """Every free Slot that lies in the window, ordered. Refuses a window or a number of Schedules too large."""
+    refuse_window(ask, policy)
+    schedules = yield from select_schedules(ask, policy)
+    bookables = yield from load_bookables(schedules, policy)
+    claims, stored = yield from _load_taken(bookables, ask)
+    offers = [
+        offer
+        for bookable in bookables
+        for offer in _offers(bookable, ask, now, claims, stored.get(bookable.reference, ()))
+    ]
+    return sorted(offers, key=lambda offer: (offer.start, offer.schedule, offer.slot["id"]))
+
+
+def refuse_window(ask: Ask, policy: Policy) -> None:
+    """Refuses an empty, reversed or too long window."""
+    if ask.end <= ask.start:
+        raise FhirError("value", "`end` must be after `start`.", "Parameters.parameter.where(name='end')")
+    if ask.end - ask.start > timedelta(days=policy.window_days_max) + policy.appointment_length_max:
+        text = f"The window is limited to {policy.window_days_max} days; ask for a shorter one."
+        raise FhirError("too-costly", text, "Parameters.parameter.where(name='end')")
+
+
+def select_schedules(ask: Ask, policy: Policy) -> Plan[Sequence[Stored]]:
+    """The Schedules that the references of `ask` allow, or its tokens if it has no references; ordered by id."""
+    groups = yield from _actor_groups(ask)
+    loads: list[Load] = [_by_actor(actors, policy) for actors in groups]
+    if ask.schedules:
+        loads.append(ById(ask.schedules))
+    if loads:
+        return _in_all((yield loads))
+    by_token = [
+        Matching("Schedule", {code: values}, limit=policy.schedules_max)
+        for code, values in (("service-type", ask.service_types), ("specialty", ask.specialties))
+        if values
+    ]
+    if not by_token:
+        return _in_all((yield [Matching("Schedule", {}, limit=policy.schedules_max)]))
+    actors = yield from _actors_of_tokens(ask)
+    return _in_any((yield [*by_token, _by_actor(actors, policy)]))
+
+
+def _by_actor(actors: Iterable[str], policy: Policy) -> Matching:
+    return Matching("Schedule", {"actor": frozenset(actors)}, limit=policy.schedules_max)
+
+
+def _actor_groups(ask: Ask) -> Plan[list[set[str]]]:
+    """For each kind of reference asked for, the actors of which a Schedule must have one."""
+    wants = (ask.practitioners, ask.locations, ask.organizations)
+    role_codes = ("practitioner", "location", "organization")
+    loads: list[Load] = [
+        Matching("PractitionerRole", {code: refs}) for code, refs in zip(role_codes, wants, strict=True) if refs
+    ]
+    if ask.organizations:
+        loads += [Matching(type, {"organization": ask.organizations}) for type in ("Location", "HealthcareService")]
+    found = [_references(stored) for stored in (yield loads)] if loads else []
+    groups = [set(refs) | roles for refs, roles in zip(filter(None, wants), found, strict=False)]
+    if ask.organizations:
+        groups[-1] |= found[-2] | found[-1]
+    return [set(ask.actors), *groups] if ask.actors else groups
+
+
+def _actors_of_tokens(ask: Ask) -> Plan[set[str]]:
+    """The actors that offer a service type or have a specialty of `ask`, in two batches."""
+    found = yield [
+        Matching("HealthcareService", {"service-type": ask.service_types}),
+        Matching("PractitionerRole", {"specialty": ask.specialties}),
+    ]
+    services, roles = (_references(stored) for stored in found)
+    more = yield [Matching("PractitionerRole", {"service": frozenset(services)})]
+    return services | roles | _references(more[0])
+
+
+def _references(found: Sequence[Stored] | Sequence[Claim]) -> set[str]:
+    return {f"{one.type}/{one.id}" for one in found if isinstance(one, Stored)}
+
+
+def _in_all(found: Sequence[Sequence[Stored] | Sequence[Claim]]) -> Sequence[Stored]:
+    shared = set.intersection(*(_references(schedules) for schedules in found))
+    return _distinct(schedule for schedule in found[0] if _reference(schedule) in shared)
+
+
+def _in_any(found: Sequence[Sequence[Stored] | Sequence[Claim]]) -> Sequence[Stored]:
+    return _distinct(schedule for schedules in found for schedule in schedules)
+
+
+def _distinct(schedules: Iterable[Stored | Claim]) -> Sequence[Stored]:
+    by_id = {schedule.id: schedule for schedule in schedules if isinstance(schedule, Stored)}
+    return [by_id[id] for id in sorted(by_id)]
+
+
+def _reference(stored: Stored | Claim) -> str:
+    return f"{stored.type}/{stored.id}" if isinstance(stored, Stored) else stored.owner
+
+
+def load_bookables(schedules: Sequence[Stored], policy: Policy) -> Plan[Sequence[Bookable]]:
+    """The Schedules with their calendars, in three batches: actors, what actors name, what those are part of."""
+    if not schedules:
+        return ()
+    known: dict[str, Json] = {}
+    base = policy.base
+
+    def learn(found: Sequence[Sequence[Stored] | Sequence[Claim]]) -> None:
+        known.update(
+            (_reference(one), one.resource) for all in found for one in all if isinstance(one, Stored) and one.resource
+        )
+
+    actors = {ref for one in schedules for ref in targets((one.resource or {}).get("actor", ()), base)}
+    practitioners = frozenset(ref for ref in actors if kind(ref) == "Practitioner")
+    learn((yield [ById(frozenset(actors)), Matching("PractitionerRole", {"practitioner": practitioners})]))
+    learn((yield [ById(frozenset(_named(known.values(), base) - known.keys()))]))
+    learn((yield [ById(frozenset(_named(known.values(), base) - known.keys()))]))
+    return tuple(_bookable(one, known, policy) for one in schedules)
+
+
+_NAMES: Mapping[str, tuple[str, ...]] = {
+    "PractitionerRole": ("practitioner", "organization", "location", "healthcareService"),
+    "Location": ("managingOrganization", "partOf"),
+    "HealthcareService": ("providedBy", "location"),
+    "Organization": ("partOf",),
+}
+"""The elements that lead from a Schedule's actors to what decides when it is open."""
+
+
+def _named(resources: Iterable[Json], base: str) -> set[str]:
+    named = (one.get(element) for one in resources for element in _NAMES.get(one["resourceType"], ()))
+    flat = (ref for value in named if value for ref in (value if isinstance(value, list) else [value]))
+    return set(targets(flat, base))
+
+
+def _bookable(schedule: Stored, known: Mapping[str, Json], policy: Policy) -> Bookable:
+    """A Schedule whose practitioner or place is not active is as if it were not active itself."""
+    resource = schedule.resource or {}
+    base = policy.base
+    actors = list(targets(resource.get("actor", ()), base))
+    places = [ref for ref in actors if kind(ref) == "Location"]
+    roles = [known[ref] for ref in known if ref in actors and kind(ref) == "PractitionerRole"]
+    roles += [
+        role
+        for ref, role in known.items()
+        if kind(ref) == "PractitionerRole"
+        and ref not in actors
+        and target(role.get("practitioner"), base) in actors
+        and _works_at(role, places, base)
+    ]
+    services = [ref for ref in actors if kind(ref) == "HealthcareService"]
+    services = services or [ref for role in roles for ref in targets(role.get("healthcareService", ()), base)]
+    places = places or [ref for role in roles for ref in targets(role.get("location", ()), base)]
+    locations = _with_parents(places, known, base)
+    owners = [role.get("organization") for role in roles]
+    owners += [location.get("managingOrganization") for location in locations]
+    owners += [known[ref].get("providedBy") for ref in services if ref in known]
+    organizations = _with_parents(targets(filter(None, owners), base), known, base)
+    people = [ref for ref in actors if kind(ref) == "Practitioner"]
+    people += targets((role.get("practitioner", {}) for role in roles), base)
+    closed = any(known.get(ref, {}).get("active") is False for ref in [*people, *services]) or any(
+        location.get("status") in ("suspended", "inactive") for location in locations
+    )
+    calendar = availability.calendar(
+        {**resource, "active": False} if closed else resource,
+        roles=tuple(roles),
+        services=tuple(known[ref] for ref in dict.fromkeys(services) if ref in known),
+        locations=tuple(locations),
+        organizations=tuple(organizations),
+        default_zone=policy.zone,
+    )
+    reference = _reference(schedule)
+    claimed = {claimed_as(ref, known, base) for ref in actors} | {reference}
+    return Bookable(reference, calendar, frozenset(filter(None, claimed)))
+
+
+def _works_at(role: Json, places: Sequence[str], base: str) -> bool:
+    own = set(targets(role.get("location", ()), base))
+    return not own or not places or not own.isdisjoint(places)
+
+
+def _with_parents(references: Iterable[str], known: Mapping[str, Json], base: str) -> list[Json]:
+    """The resources, each followed by those it is part of, without repetition."""
+    found: dict[str, Json] = {}
+    queue = list(references)
+    while queue:
+        reference = queue.pop(0)
+        if reference in known and reference not in found:
+            found[reference] = known[reference]
+            queue[:0] = targets([known[reference].get("partOf", {})], base)
+    return list(found.values())
+
+
+def claims_on(bookable: Bookable, start: datetime, end: datetime, owner: str, units: int = 1) -> tuple[Claim, ...]:
+    """What a visit of [start, end) takes of a Schedule: its actors' time with buffers, and a place in its day."""
+    parameters = bookable.calendar.parameters
+    before = timedelta(minutes=parameters.buffer_before_minutes)
+    after = timedelta(minutes=parameters.buffer_after_minutes)
+    pool, capacity = bookable.reference, parameters.capacity
+    claims = [
+        Claim(actor, start - before, end + after, owner, start, end, pool, capacity, units)
+        for actor in sorted(bookable.claimed)
+    ]
+    if parameters.per_day_max is not None:
+        day = _local_day(bookable.calendar, start)
+        claims.append(Claim(f"{pool}#day", day.start, day.end, owner, day.start, day.end, pool, parameters.per_day_max))
+    return tuple(claims)
+
+
+def _local_day(calendar: Calendar, moment: datetime) -> Interval:
+    """The whole local day of the moment, from midnight to midnight."""
+    midnight = datetime.combine(availability.local_day(moment, calendar.zone), time.min)
+    bounds = (availability.first_instant(wall, calendar.zone) for wall in (midnight, midnight + timedelta(days=1)))
+    return Interval(*bounds)
+
+
+def load_claims(bookables: Iterable[Bookable], more: Iterable[str], start: datetime, end: datetime) -> Claimed:
+    """The load of all claims that can matter to a visit in [start, end): buffers and whole local days included."""
+    actors = {actor for bookable in bookables for actor in (*bookable.claimed, f"{bookable.reference}#day")}
+    return Claimed(frozenset(actors | set(more)), start - timedelta(days=1), end + timedelta(days=1))
+
+
+def by_actor(claims: Sequence[Stored] | Sequence[Claim]) -> dict[str, list[Claim]]:
+    """The claims of each actor, in the order they came."""
+    found: dict[str, list[Claim]] = {}
+    for claim in claims:
+        if isinstance(claim, Claim):
+            found.setdefault(claim.actor, []).append(claim)
+    return found
+
+
+def places_left(taken: Mapping[str, Sequence[Claim]], wanted: Iterable[Claim]) -> int:
+    """How many units fit where all the wanted claims are made together."""
+    return min(slots.room_left(taken.get(claim.actor, ()), claim) for claim in wanted)
+
+
+def _load_taken(bookables: Sequence[Bookable], ask: Ask) -> Plan[tuple[dict[str, list[Claim]], dict[str, list[Json]]]]:
+    if not bookables:
+        return {}, {}
+    schedules = frozenset(bookable.reference for bookable in bookables)
+    found = yield [
+        load_claims(bookables, (), ask.start, ask.end),
+        Matching("Slot", {"schedule": schedules, "status": frozenset({"*|free"})}, ("start", ask.start, ask.end)),
+    ]
+    published: dict[str, list[Json]] = {}
+    for stored in found[1]:
+        slot = stored.resource if isinstance(stored, Stored) else None
+        if slot and not is_computed(slot):
+            published.setdefault(slot["schedule"]["reference"], []).append(slot)
+    return by_actor(found[0]), published
+
+
+def _offers(
+    bookable: Bookable,
+    ask: Ask,
+    now: datetime,
+    taken: Mapping[str, Sequence[Claim]],
+    published: Sequence[Json],
+) -> Iterator[Offer]:
+    """The free Slots of one Schedule: those an EHR published, then the computed ones of other times."""
+    if not _wanted(bookable.calendar, ask):
+        return
+    start = max(ask.start, slots.offered_from(bookable.calendar, now))
+    end = ask.end
+    until = slots.offered_until(bookable.calendar, now) or end
+    seen = set()
+    for slot in published:
+        opens, closes = instant(slot["start"]), instant(slot["end"])
+        asked = ask.duration_minutes in (None, (closes - opens) / timedelta(minutes=1))
+        if asked and start <= opens < until and closes <= end and _is_current(bookable.calendar, opens, closes, now):
+            seen.add((opens, closes))
+            if places_left(taken, claims_on(bookable, opens, closes, "")) > 0:
+                yield Offer(opens, bookable.reference, slot)
+    minutes = ask.duration_minutes or bookable.calendar.parameters.duration_minutes
+    for interval in slots.candidates(bookable.calendar, start, end, minutes):
+        if interval.start >= until:
+            return
+        left = places_left(taken, claims_on(bookable, interval.start, interval.end, ""))
+        id = slots.slot_id(bookable.reference.partition("/")[2], interval.start, minutes)
+        if left > 0 and id is not None and (interval.start, interval.end) not in seen:
+            yield Offer(
+                interval.start,
+                bookable.reference,
+                slot_resource(bookable, id, interval.start, interval.end, left),
+            )
+
+
+PUBLISHED_REFUSALS = frozenset({"schedule-inactive", "outside-horizon", "in-the-past", "too-soon", "too-far"})
+"""What can refuse a Slot that an EHR published: its hours are its own."""
+
+
+def _is_current(calendar: Calendar, start: datetime, end: datetime, now: datetime) -> bool:
+    return PUBLISHED_REFUSALS.isdisjoint(slots.refusals(calendar, start, end, now))
+
+
+def _wanted(calendar: Calendar, ask: Ask) -> bool:
+    """Whether the calendar is at an asked place and has an asked service type and specialty."""
+    schedule = calendar.schedule
+    places = {f"Location/{location['id']}" for location in calendar.locations}
+    types = schedule.get("serviceType") or [one for service in calendar.services for one in service.get("type", ())]
+    specialties = schedule.get("specialty") or [
+        one for role in (*calendar.roles, *calendar.services) for one in role.get("specialty", ())
+    ]
+    return (
+        (not ask.locations or not places.isdisjoint(ask.locations))
+        and (not ask.service_types or not tokens(types).isdisjoint(ask.service_types))
+        and (not ask.specialties or not tokens(specialties).isdisjoint(ask.specialties))
+    )
+
+
+def tokens(concepts: Iterable[Json]) -> set[str]:
+    """The index values of CodeableConcepts, as the token search writes them."""
+    codings = [coding for concept in concepts for coding in concept.get("coding", ()) if coding.get("code")]
+    exact = {f"{coding.get('system', '')}|{coding['code']}" for coding in codings}
+    return exact | {f"*|{coding['code']}" for coding in codings} | {f"{c['system']}|" for c in codings if "system" in c}
+
+
+def slot_resource(bookable: Bookable, id: str, start: datetime, end: datetime, left: int, status: str = "free") -> Json:
+    """A computed Slot. Its times are spelled in the Schedule's own zone; it never says who holds it."""
+    calendar = bookable.calendar
+    capacity = calendar.parameters.capacity
+    slot: Json = {"resourceType": "Slot", "id": id, "meta": {"tag": [COMPUTED_TAG]}}
+    if capacity > 1:
+        slot["extension"] = [
+            {"url": SLOT_CAPACITY, "valueInteger": capacity},
+            {"url": REMAINING, "valueUnsignedInt": left},
+        ]
+    for element in ("serviceCategory", "serviceType", "specialty"):
+        if element in calendar.schedule:
+            slot[element] = calendar.schedule[element]
+    return {
+        **slot,
+        "schedule": {"reference": bookable.reference},
+        "status": status,
+        "start": say(start, calendar.zone),
+        "end": say(end, calendar.zone),
+    }
+
+
+def read_slot(id: str, now: datetime, policy: Policy) -> Plan[Json | None]:
+    """The computed Slot of this id with its status now; None if the id is not one of a current Schedule's, or its
+    time is past."""
+    parsed = slots.parse_slot_id(id)
+    if parsed is None:
+        return None
+    schedule_id, start, minutes = parsed
+    end = start + timedelta(minutes=minutes)
+    schedules = (yield [ById(frozenset({f"Schedule/{schedule_id}"}))])[0]
+    bookables = yield from load_bookables([one for one in schedules if isinstance(one, Stored)], policy)
+    if not bookables or end <= now:
+        return None
+    bookable = bookables[0]
+    taken = by_actor((yield [load_claims(bookables, (), start, end)])[0])
+    left = places_left(taken, claims_on(bookable, start, end, ""))
+    refused = slots.refusals(bookable.calendar, start, end, now)
+    status = "busy" if left == 0 else "busy-unavailable" if refused else "free"
+    return slot_resource(bookable, id, start, end, left, status)

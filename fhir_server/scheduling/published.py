@@ -1,0 +1,67 @@
+"""What a write of a Slot does: an EHR's own Slots take or offer time beside the computed ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fhir_server.outcome import FhirError, Json
+from fhir_server.plan import ById, Claim, Decision, Event, Matching, Plan, Stored, Write
+from fhir_server.scheduling import lifecycle
+from fhir_server.scheduling.elements import instant, target
+from fhir_server.scheduling.finding import load_bookables
+from fhir_server.scheduling.policy import Change
+
+TAKING = frozenset({"busy", "busy-tentative", "busy-unavailable"})
+
+
+def decide(change: Change) -> Plan[Decision]:
+    """A busy Slot takes the time of its Schedule's actors as a block; a free one gives it back. Refuses a Slot of no
+    Schedule here, an illegal move, and changing what a live Appointment stands on."""
+    before = change.before.resource if change.before else None
+    after = change.after
+    version = change.before.version if change.before else 0
+    owner = f"Slot/{change.id}"
+    booked = yield from _live_appointments(change)
+    if booked and not change.recording:
+        _refuse_pulling(before, after, booked)
+    if after is None:
+        return Decision((Write("Slot", change.id, None, version),), {owner: ()})
+    if before and (illegal := lifecycle.refuse_move("Slot", before["status"], after["status"])):
+        raise FhirError.of([illegal])
+    schedule = target(after["schedule"], change.policy.base)
+    schedules = (yield [ById(frozenset({schedule} if schedule else ()))])[0]
+    if not schedules:
+        text = "The Slot's Schedule does not exist here."
+        raise FhirError("not-found", text, "Slot.schedule", problem="schedule-unknown", status=422)
+    claims: tuple[Claim, ...] = ()
+    if after["status"] in TAKING and not booked:
+        bookables = yield from load_bookables([one for one in schedules if isinstance(one, Stored)], change.policy)
+        times = instant(after["start"]), instant(after["end"])
+        claims = tuple(Claim(actor, *times, owner, *times, capacity=0) for actor in sorted(bookables[0].claimed))
+    event = Event(owner, "update" if before else "create", before["status"] if before else None, after["status"])
+    return Decision((Write("Slot", change.id, after, version),), {owner: claims}, (event,))
+
+
+def _live_appointments(change: Change) -> Plan[Sequence[str]]:
+    """The Appointments that occupy this Slot now."""
+    if change.before is None:
+        return ()
+    found = (yield [Matching("Appointment", {"slot": frozenset({f"Slot/{change.id}"})})])[0]
+    return [
+        f"Appointment/{one.id}"
+        for one in found
+        if isinstance(one, Stored)
+        and one.resource
+        and one.resource["status"] in lifecycle.OCCUPYING
+        and instant(one.resource["end"]) > change.now
+    ]
+
+
+def _refuse_pulling(before: Json | None, after: Json | None, booked: Sequence[str]) -> None:
+    """Refuses to delete, move or free the Slot under a live Appointment."""
+    kept = ("schedule", "start", "end")
+    same = before and after and all(before.get(element) == after.get(element) for element in kept)
+    freed = before and after and before["status"] in TAKING and after["status"] not in TAKING
+    if not same or freed:
+        text = f"The Slot is booked ({len(booked)} appointment(s)): cancel or move the Appointment instead."
+        raise FhirError("conflict", text, "Slot.status", problem="slot-in-use")

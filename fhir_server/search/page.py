@@ -1,0 +1,119 @@
+"""Paging by opaque cursors (http://hl7.org/fhir/R4/http.html#paging).
+
+Pages are cut by the values that the results are sorted by, not by position: what is added or removed
+meanwhile makes no other result appear twice or not at all.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from fhir_server.outcome import FhirError
+from fhir_server.search.filters import Filter, conjoin, disjoin
+from fhir_server.search.parameters import STORED, Scalar
+from fhir_server.search.query import Pairs, Query, Sort
+
+CURSOR = "_cursor"
+CURSOR_LENGTH_MAX = 6000
+
+
+def cursor(query: Query, document: Mapping[str, Any]) -> str:
+    """The cursor of the page that begins after this document (as stored, with the paths of the sort)."""
+    values = [_plain(value_at(document, path)) for path, _ in query.sort]
+    text = json.dumps([_seal(query.binding, values), *values], separators=(",", ":"), ensure_ascii=False)
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def following(query: Query, document: Mapping[str, Any]) -> Pairs:
+    """The pairs of the next link when this document is the last one of the page."""
+    return (*(pair for pair in query.used if pair[0] != CURSOR), (CURSOR, cursor(query, document)))
+
+
+def after(query: Query) -> Filter:
+    """The filter of what comes after the query's cursor in its order; empty without a cursor.
+
+    A missing value comes before all others, as in MongoDB: first where ascending, last where descending.
+    """
+    if query.cursor is None:
+        return {}
+    branches: list[Filter] = []
+    same: Filter = {}
+    for (path, direction), value in zip(query.sort, query.cursor, strict=True):
+        branches += [{**same, **beyond} for beyond in _beyond(path, direction, value)]
+        same[path] = value
+    if len(branches) == 1:
+        return branches[0]
+    return conjoin(_bound(*query.sort[0], query.cursor[0]), disjoin(branches))
+
+
+def remaining(query: Query) -> Filter:
+    """The filter of the query from its cursor on. The total is counted with `query.filter` alone."""
+    return conjoin(query.filter, after(query))
+
+
+def bind(type: str, sort: Sort, pairs: Pairs) -> str:
+    """What makes a search the same search for a cursor: its type, its order and its conditions."""
+    return hashlib.blake2s(json.dumps([type, sort, pairs]).encode()).hexdigest()
+
+
+def read_cursor(text: str, binding: str, sort: Sort) -> tuple[Scalar, ...]:
+    """The sort values in a cursor; 400 unless the cursor was made by this search and is as it was made."""
+    try:
+        if len(text) > CURSOR_LENGTH_MAX:
+            raise ValueError("too long")
+        padded = text.encode("ascii") + b"=" * (-len(text) % 4)
+        seal, *values = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        if len(values) != len(sort) or seal != _seal(binding, values):
+            raise ValueError("not of this search")
+        return tuple(_rich(value) for value in values)
+    except (ValueError, TypeError, RecursionError):
+        raise FhirError(
+            "value",
+            f"'{CURSOR}' does not belong to this search. Follow the links of a Bundle as they are, or search "
+            f"again without '{CURSOR}'.",
+            status=400,
+        ) from None
+
+
+def value_at(document: Mapping[str, Any], path: str) -> Scalar:
+    """The value at a path without arrays; None where there is none."""
+    value: Any = document
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def _seal(binding: str, values: list[Any]) -> str:
+    return hashlib.blake2s(json.dumps([binding, values]).encode()).hexdigest()[:16]
+
+
+def _plain(value: Scalar) -> Any:
+    return {"t": value.isoformat()} if isinstance(value, datetime) else value
+
+
+def _rich(value: Any) -> Scalar:
+    if isinstance(value, dict):
+        return datetime.fromisoformat(value["t"])
+    if value is not None and not isinstance(value, str | int | float):
+        raise ValueError("no scalar")
+    return value
+
+
+def _beyond(path: str, direction: int, value: Scalar) -> list[Filter]:
+    if direction > 0:
+        return [{path: {"$gt": value}} if value is not None else {path: {"$ne": None}}]
+    if value is None:
+        return []
+    return [{path: {"$lt": value}}] + ([] if path in STORED.values() else [{path: None}])
+
+
+def _bound(path: str, direction: int, value: Scalar) -> Filter:
+    """A condition on the first sort path that follows from the others, to be read from an index."""
+    if value is None or (direction < 0 and path not in STORED.values()):
+        return {}
+    return {path: {"$gte" if direction > 0 else "$lte": value}}

@@ -1,0 +1,33 @@
+"""A search as it will be run (http://hl7.org/fhir/R4/search.html)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from fhir_server.search.filters import Filter
+from fhir_server.search.parameters import Scalar
+
+Total: TypeAlias = Literal["none", "estimate", "accurate"]
+Sort: TypeAlias = tuple[tuple[str, int], ...]
+Pairs: TypeAlias = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """`filter` and `sort` (path, 1 or -1; ends with `_id`) are MongoDB's; `count` 0 asks for the total alone.
+
+    `cursor` holds the sort values after which the page begins, None for the first page. `used` are the pairs
+    that had an effect, for the self link; `ignored` the names that had none. `binding` ties cursors to this
+    search.
+    """
+
+    type: str
+    filter: Filter
+    sort: Sort
+    count: int
+    total: Total
+    cursor: tuple[Scalar, ...] | None
+    used: Pairs
+    ignored: tuple[str, ...]
+    binding: str

@@ -1,0 +1,111 @@
+"""String parameters (http://hl7.org/fhir/R4/search.html#string).
+
+The index of a string is {n, x}: texts folded for comparison, and the texts as they are. A name, an address
+and a family name are also found by each of their words: "Quinones" finds "Carreno Quinones".
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from fhir_server.definitions import SearchParameter
+from fhir_server.outcome import FhirError
+from fhir_server.search.filters import Filter, any_of, disjoin, starting_with
+from fhir_server.search.parameters import Frame, Scalar, bad_value, place
+from fhir_server.search.path import element
+from fhir_server.search.text import unescape
+
+MODIFIERS: tuple[str, ...] = ("exact", "contains")
+
+PARTS = (
+    "family", "given", "prefix", "suffix",
+    "line", "city", "district", "state", "postalCode", "country",
+    "text",
+)  # fmt: skip
+"""What is searched of a HumanName and an Address, in the order they are sorted by."""
+
+BY_WORD = frozenset({"family"})
+"""Texts that are found by each of their words."""
+
+TEXT_LENGTH_MAX = 1000
+WORDS_MAX = 16
+CONTAINS_LENGTH_MAX = 100
+
+JOINED = frozenset("'’‘`´.")
+"""Punctuation inside a word: O'Neil is ONeil. Any other parts words: Smith-Jones is Smith Jones."""
+
+
+def extract(parameter: SearchParameter, values: Sequence[Any], _: Frame) -> tuple[Any, list[Scalar]]:
+    """{n: folded texts and their word starts, x: the texts}, and the folded values to sort by."""
+    texts = [text for value in values for text in _texts(value)]
+    by_word = element(parameter.expression) in BY_WORD or any(isinstance(value, dict) for value in values)
+    folded = [fold(text)[:TEXT_LENGTH_MAX] for text in texts]
+    starts = [start for text in folded for start in (_starts(text) if by_word else (text,))]
+    order = [fold(" ".join(_texts(value))) for value in values]
+    index = {"n": list(dict.fromkeys(filter(None, starts))), "x": list(dict.fromkeys(map(_whole, texts)))}
+    return (index if texts else None), [text for text in order if text]
+
+
+def compile(parameter: SearchParameter, modifier: str, values: Sequence[str], _: Frame, __: datetime) -> Filter:
+    """The filter for any of the values: a start of a text, `:contains` a part of it, `:exact` all of it."""
+    texts = [unescape(value) for value in values]
+    path = place(parameter)
+    if modifier == "exact":
+        return any_of(f"{path}.x", [_whole(text) for text in texts])
+    folded = [_sought(parameter, text) for text in texts]
+    if modifier == "contains":
+        return disjoin([{f"{path}.n": {"$regex": _part(parameter, text)}} for text in folded])
+    return disjoin([starting_with(f"{path}.n", text) for text in folded])
+
+
+def fold(text: str) -> str:
+    """The text without case, accents and punctuation, words parted by one blank."""
+    bare = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    return " ".join("".join(map(_plain, bare)).split())
+
+
+def _plain(character: str) -> str:
+    category = unicodedata.category(character)
+    if category == "Mn" or character in JOINED:
+        return ""
+    return " " if category[0] in "PCZ" else character
+
+
+def _whole(text: str) -> str:
+    return unicodedata.normalize("NFC", text)[:TEXT_LENGTH_MAX]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if not isinstance(value, dict):
+        yield str(value)
+        return
+    for part in PARTS:
+        found = value.get(part, ())
+        yield from (text for text in ([found] if isinstance(found, str) else found) if text)
+
+
+def _starts(text: str) -> Iterator[str]:
+    words = text.split(" ")
+    return (" ".join(words[at:]) for at in range(min(len(words), WORDS_MAX)))
+
+
+def _sought(parameter: SearchParameter, text: str) -> str:
+    folded = fold(text)
+    if not folded:
+        raise bad_value(parameter, text, "a text with a letter or digit to look for")
+    return folded
+
+
+def _part(parameter: SearchParameter, folded: str) -> str:
+    """A regular expression that is nothing but the text, so that matching it takes linear time."""
+    if len(folded) > CONTAINS_LENGTH_MAX:
+        raise FhirError(
+            "too-costly",
+            f"'{parameter.code}:contains' looks for at most {CONTAINS_LENGTH_MAX} characters.",
+            status=400,
+        )
+    return re.escape(folded)

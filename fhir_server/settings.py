@@ -1,0 +1,129 @@
+"""What an operator can choose: one table of fields, the only reader of the environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, AliasChoices, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from fhir_server.scheduling.policy import Policy
+
+PREFIX = "FHIR_SERVER_"
+"""Each field is the environment variable of its name in capitals behind this prefix."""
+
+WILDCARDS = frozenset({"0.0.0.0", "::", ""})
+"""Addresses to listen on that no client can connect to, so that the base URL says localhost instead."""
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"{name!r} is no IANA time zone; one is Europe/Berlin") from None
+    return name
+
+
+def _http_base(url: str | None) -> str | None:
+    if url is not None and not url.startswith(("http://", "https://")):
+        raise ValueError(f"{url!r} is no http(s) URL; one is https://fhir.example/fhir")
+    return url and url.rstrip("/")
+
+
+class Settings(BaseSettings):
+    """The settings of one server: what is given by name, else the environment, else the default."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, populate_by_name=True, frozen=True, extra="ignore"
+    )
+
+    host: str = Field(
+        "127.0.0.1",
+        description="Address to listen on. There is no access control: open it to trusted networks only.",
+    )
+    port: int = Field(8000, ge=1, le=65535, description="TCP port to listen on.")
+    base_url: Annotated[str | None, AfterValidator(_http_base)] = Field(
+        None, description="The FHIR base as clients see it. Without it: http://HOST:PORT/fhir."
+    )
+    workers: int = Field(1, ge=1, le=256, description="Number of server processes on the same port.")
+    data: Path = Field(
+        Path("data"), description="Directory of the store that the server starts when no MongoDB is given."
+    )
+    mongodb_uri: str | None = Field(
+        None,
+        validation_alias=AliasChoices("FHIR_SERVER_MONGODB_URI", "MONGODB_URI"),
+        repr=False,
+        description="MongoDB to use (a replica set or sharded cluster) instead of a store of our own.",
+    )
+    database: str = Field(
+        "fhir",
+        min_length=1,
+        max_length=63,
+        pattern=r'^[^/\\. "$*<>:|?]+$',
+        description="Name of the database.",
+    )
+    time_zone: Annotated[str, AfterValidator(_known_zone)] = Field(
+        "UTC", description="IANA time zone where neither Schedule nor Location names one."
+    )
+    create_by_put: bool = Field(True, description="Whether PUT to an unknown id creates the resource.")
+    search_strict: bool = Field(
+        False, description="Whether an unknown search parameter is refused instead of ignored and named."
+    )
+    count_default: int = Field(50, ge=1, description="Entries on a page if _count does not say.")
+    count_max: int = Field(1000, ge=1, description="Entries on a page at most, whatever _count says.")
+    find_window_days_max: int = Field(
+        62, ge=1, le=366, description="Longest window, in days, that free slots are computed for at once."
+    )
+    schedules_max: int = Field(
+        200, ge=1, description="Most schedules that free slots are computed for at once."
+    )
+    join_window_after_minutes: int = Field(
+        60, ge=0, description="Minutes after the start of an appointment until its join window closes."
+    )
+    noshow_waits_for_join_window: bool = Field(
+        True, description="Whether an appointment can be a no-show only once its join window has closed."
+    )
+    encounter_on_arrival: bool = Field(True, description="Whether arrival creates the Encounter.")
+    booking_deadline_seconds: float = Field(
+        5.0, gt=0, le=60, description="Seconds that a write may retry against others before it answers 503."
+    )
+    body_bytes_max: int = Field(1_000_000, ge=1_000, description="Longest request body, in bytes.")
+    bundle_bytes_max: int = Field(10_000_000, ge=1_000, description="Longest Bundle in a body, in bytes.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe messages that are logged."
+    )
+    log_json: bool = Field(False, description="Whether the log is one JSON object per line.")
+
+    @property
+    def base(self) -> str:
+        """The FHIR base URL, without a slash at its end."""
+        if self.base_url:
+            return self.base_url
+        host = "localhost" if self.host in WILDCARDS else self.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/fhir"
+
+
+def policy(settings: Settings) -> Policy:
+    """What scheduling depends on, of these settings."""
+    return Policy(
+        base=settings.base,
+        zone=ZoneInfo(settings.time_zone),
+        window_days_max=settings.find_window_days_max,
+        schedules_max=settings.schedules_max,
+        join_window_after_minutes=settings.join_window_after_minutes,
+        noshow_waits_for_join_window=settings.noshow_waits_for_join_window,
+        encounter_on_arrival=settings.encounter_on_arrival,
+    )
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The same settings as environment variables, for processes that read them there."""
+    values = settings.model_dump(mode="json", exclude_none=True)
+    return {variable(name): str(value) for name, value in values.items()}
+
+
+def variable(name: str) -> str:
+    """The environment variable of a field."""
+    return f"{PREFIX}{name.upper()}"

@@ -1,0 +1,274 @@
+"""What one decision writes, statement by statement, in one transaction (conformance/decisions/0001-the-guard.md).
+
+Everything is read and checked first; then it is written; the guards of the days that get busier are moved last,
+so that a transaction that must wait for nobody holds them for as short as can be.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from itertools import groupby
+from typing import Any
+
+from bson import ObjectId
+from pymongo import DeleteOne, InsertOne, ReplaceOne
+
+from fhir_server.definitions import ResourceDefinition
+from fhir_server.outcome import Json
+from fhir_server.plan import Claim, Decision, Event, Stored, Write
+from fhir_server.scheduling.slots import room_left
+from fhir_server.store import documents
+from fhir_server.store.failures import LostRace
+from fhir_server.store.schema import Database, history_name
+from fhir_server.store.transactions import Moved, Session
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Under which key an answer is kept, a fingerprint of the request that it answers, and its HTTP status."""
+
+    key: str
+    fingerprint: str
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A decision with what the transaction adds to it. `tag` begins the ids of its events: it is one for all
+    attempts, so that what was written can be recognised."""
+
+    decision: Decision
+    tag: ObjectId
+    who: str | None
+    replay: Replay | None
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What the documents depend on besides the resource."""
+
+    rows: Mapping[str, ResourceDefinition]
+    zone: tzinfo
+    base: str
+    now: Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A write as it will be stored: `past` is the document that it replaces, `document` the new one or None."""
+
+    write: Write
+    past: Json | None
+    number: int
+    updated: datetime
+    document: Json | None
+    action: str
+
+    @property
+    def stored(self) -> Stored:
+        resource = self.document and self.document["resource"]
+        return Stored(self.write.type, self.write.id, self.number, self.updated, resource)
+
+
+@dataclass(frozen=True, slots=True)
+class Occupation:
+    """How the claims change: ids of pieces to drop, claims to add, and the keys of the days that get busier."""
+
+    dropped: Sequence[Any]
+    added: Sequence[Claim]
+    busier: frozenset[str]
+
+
+def days_touched(decision: Decision) -> frozenset[str]:
+    """The keys of all days that the decision's claims touch: those whose guards it may have to move."""
+    return frozenset(key for claim in _wanted(decision) for key in documents.day_keys(claim))
+
+
+async def write(db: Database, session: Session, frame: Frame, order: Order) -> list[Stored]:
+    """Writes the order; one Stored for each write. Raises LostRace or Moved before anything is committed."""
+    versions = await _versions(db, session, frame, order.decision.writes)
+    occupation = await _occupation(db, session, order.decision)
+    events = _events(order, versions, documents.instant(frame.now()))
+    await _write_versions(db, session, versions)
+    if occupation.dropped:
+        await db["claims"].delete_many({"_id": {"$in": list(occupation.dropped)}}, session=session)
+    if occupation.added:
+        pieces = [piece for claim in occupation.added for piece in documents.pieces(claim)]
+        await db["claims"].insert_many(pieces, session=session)
+    if events:
+        await db["outbox"].insert_many(events, session=session)
+    if order.replay:
+        await db["idempotency"].insert_one(
+            _answer(order.replay, versions[0], documents.instant(frame.now())), session=session
+        )
+    await _move_guards(db, session, occupation.busier)
+    return [version.stored for version in versions]
+
+
+async def _versions(
+    db: Database, session: Session, frame: Frame, writes: Sequence[Write]
+) -> list[Version]:
+    """The next version of each resource. LostRace unless the current ones are those that were decided on."""
+    now = documents.instant(frame.now())
+    past: dict[tuple[str, str], Json] = {}
+    for type, group in _by_type(write for write in writes if write.before > 0):
+        found = db[type].find({"_id": {"$in": [write.id for write in group]}}, session=session)
+        past |= {(type, document["_id"]): document for document in await found.to_list(None)}
+    missing = [write for write in writes if (write.type, write.id) not in past]
+    await _refuse_wrong_beginnings(db, session, missing)
+    return [_version(frame, write, past.get((write.type, write.id)), now) for write in writes]
+
+
+async def _refuse_wrong_beginnings(db: Database, session: Session, writes: Sequence[Write]) -> None:
+    """LostRace unless each resource that is not there never was, or was deleted by the version decided on."""
+    if any(write.resource is None for write in writes):
+        raise LostRace
+    for type, group in _by_type(writes):
+        last = {f"{write.id}/{write.before}" for write in group if write.before}
+        next = {f"{write.id}/{write.before + 1}" for write in group}
+        found = db[history_name(type)].find(
+            {"_id": {"$in": [*last, *next]}}, {"resource.resourceType": 1}, session=session
+        )
+        deleted = {each["_id"] for each in await found.to_list(None) if each.get("resource") is None}
+        if deleted != last:
+            raise LostRace
+
+
+def _version(frame: Frame, write: Write, past: Json | None, now: datetime) -> Version:
+    if past and past["version"] != write.before:
+        raise LostRace
+    number = write.before + 1
+    updated = max(now, past["updated"]) if past else now
+    if write.resource is None:
+        return Version(write, past, number, updated, None, "delete")
+    document = documents.version_of(
+        frame.rows[write.type],
+        write.id,
+        number,
+        updated,
+        write.resource,
+        zone=frame.zone,
+        base=frame.base,
+    )
+    return Version(write, past, number, updated, document, "update" if past else "create")
+
+
+async def _write_versions(db: Database, session: Session, versions: Sequence[Version]) -> None:
+    for type, group in _by_type(versions, lambda version: version.write.type):
+        history = [documents.superseded(version.past) for version in group if version.past]
+        history += [
+            documents.deletion(version.write.id, version.number, version.updated)
+            for version in group
+            if version.document is None
+        ]
+        if history:
+            await db[history_name(type)].insert_many(history, session=session)
+        result = await db[type].bulk_write([_statement(version) for version in group], session=session)
+        replaced = sum(version.past is not None and version.document is not None for version in group)
+        deleted = sum(version.document is None for version in group)
+        if (result.matched_count, result.deleted_count) != (replaced, deleted):
+            raise LostRace
+
+
+def _statement(version: Version) -> InsertOne[Json] | ReplaceOne[Json] | DeleteOne:
+    if version.past is None:
+        return InsertOne(version.document or {})
+    current = {"_id": version.write.id, "version": version.write.before}
+    return ReplaceOne(current, version.document) if version.document else DeleteOne(current)
+
+
+async def _occupation(db: Database, session: Session, decision: Decision) -> Occupation:
+    """The change from the owners' former claims to the wanted ones. LostRace if a new one does not fit.
+
+    A claim that an owner has already stays as it is and is not asked again whether it fits.
+    """
+    if not decision.claims:
+        return Occupation((), (), frozenset())
+    found = db["claims"].find({"owner": {"$in": sorted(decision.claims)}}, session=session)
+    former: dict[Claim, list[Any]] = defaultdict(list)
+    for piece in await found.to_list(None):
+        former[documents.claim_of(piece)].append(piece["_id"])
+    wanted = _wanted(decision)
+    added = [claim for claim in wanted if claim not in former]
+    dropped = [id for claim in former.keys() - set(wanted) for id in former[claim]]
+    busier = frozenset(key for claim in added for key in documents.day_keys(claim))
+    await _refuse_crowding(db, session, added, busier, frozenset(dropped))
+    return Occupation(dropped, added, busier)
+
+
+def _wanted(decision: Decision) -> list[Claim]:
+    claims = (documents.exact(claim) for owned in decision.claims.values() for claim in owned)
+    return list(dict.fromkeys(claims))
+
+
+async def _refuse_crowding(
+    db: Database, session: Session, added: Sequence[Claim], busier: Iterable[str], dropped: frozenset[Any]
+) -> None:
+    """LostRace unless each added claim fits with those that stay and with those added before it."""
+    if all(claim.capacity == 0 for claim in added):
+        return
+    found = db["claims"].find({"day": {"$in": sorted(busier)}}, session=session)
+    staying = [piece for piece in await found.to_list(None) if piece["_id"] not in dropped]
+    present: dict[str, set[Claim]] = defaultdict(set)
+    for claim in documents.claims_of(staying):
+        present[claim.actor].add(claim)
+    for claim in added:
+        others = sorted(present[claim.actor], key=lambda other: other.start)
+        if claim.capacity and room_left(others, claim) < claim.units:
+            raise LostRace
+        present[claim.actor].add(claim)
+
+
+async def _move_guards(db: Database, session: Session, keys: frozenset[str]) -> None:
+    """Changes the guard of each day that gets busier: of two transactions that do, one is aborted."""
+    if not keys:
+        return
+    moved = await db["guards"].update_many(
+        {"_id": {"$in": sorted(keys)}}, {"$inc": {"moves": 1}}, session=session
+    )
+    if moved.modified_count != len(keys):
+        raise Moved
+
+
+def _events(order: Order, versions: Sequence[Version], now: datetime) -> list[Json]:
+    """The documents of the decision's events, and of one for each write that has none."""
+    written = {f"{version.write.type}/{version.write.id}": version for version in versions}
+    named = {event.resource for event in order.decision.events}
+    events = list(order.decision.events)
+    events += [Event(name, version.action) for name, version in written.items() if name not in named]
+    return [
+        {
+            "_id": f"{order.tag}.{number}",
+            "at": written[event.resource].updated if event.resource in written else now,
+            "version": written[event.resource].number if event.resource in written else None,
+            "resource": event.resource,
+            "action": event.action,
+            "old_status": event.old_status,
+            "new_status": event.new_status,
+            "reason": event.reason,
+            "priority": event.priority,
+            "who": order.who,
+        }
+        for number, event in enumerate(events)
+    ]
+
+
+def _answer(replay: Replay, version: Version, now: datetime) -> Json:
+    return {
+        "_id": replay.key,
+        "fingerprint": replay.fingerprint,
+        "status": replay.status,
+        "type": version.write.type,
+        "id": version.write.id,
+        "version": version.number,
+        "at": now,
+    }
+
+
+def _by_type(items: Iterable[Any], type_of: Callable[[Any], str] = lambda write: write.type) -> Any:
+    """The items of each type together, so that a type costs one statement; the order is that of the names, the
+    same in every transaction."""
+    return [(type, list(group)) for type, group in groupby(sorted(items, key=type_of), key=type_of)]

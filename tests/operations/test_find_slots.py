@@ -1,0 +1,320 @@
+"""$find-slots, and the same Slots through Slot search and read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from fhir_server.outcome import CANONICAL
+from tests.clinic import (
+    MONDAY,
+    TUESDAY,
+    WEDNESDAY,
+    appointment,
+    at,
+    location,
+    organization,
+    practitioner,
+    role,
+    room,
+    schedule,
+    scheduling,
+    service,
+    slot,
+)
+from tests.outcomes import assert_outcome
+
+DAY = {"start": at("00:00"), "end": at("00:00", WEDNESDAY)}
+
+
+async def find(client: httpx.AsyncClient, path: str = "/Schedule/smith-main", **query: Any) -> list[dict[str, Any]]:
+    response = await client.get(f"{path}/$find-slots", params={**DAY, **query})
+    assert response.status_code == 200, response.text
+    bundle = response.json()
+    found = [entry["resource"] for entry in bundle.get("entry", ()) if entry["search"]["mode"] == "match"]
+    assert bundle["total"] >= len(found)
+    return found
+
+
+def starts(slots: list[dict[str, Any]]) -> list[str]:
+    return [slot["start"][11:16] for slot in slots]
+
+
+async def put(client: httpx.AsyncClient, *resources: dict[str, Any]) -> None:
+    for resource in resources:
+        response = await client.put(f"/{resource['resourceType']}/{resource['id']}", json=resource)
+        assert response.status_code in (200, 201), response.text
+
+
+async def test_weekly_hours_are_cut_into_slots(clinic: httpx.AsyncClient) -> None:
+    found = await find(clinic)
+    assert starts(found) == ["09:00", "09:30", "10:00", "10:30", "11:00", "11:30"]
+    assert {one["status"] for one in found} == {"free"}
+    assert {one["schedule"]["reference"] for one in found} == {"Schedule/smith-main"}
+
+
+async def test_a_booked_time_is_no_longer_found(clinic: httpx.AsyncClient) -> None:
+    booked = await clinic.post("/Appointment", json=appointment(at("09:30")))
+    assert booked.status_code == 201, booked.text
+    assert starts(await find(clinic)) == ["09:00", "10:00", "10:30", "11:00", "11:30"]
+
+
+async def test_a_cancelled_time_is_found_again(clinic: httpx.AsyncClient) -> None:
+    booked = (await clinic.post("/Appointment", json=appointment(at("09:30")))).json()
+    reason = {"name": "cancelationReason", "valueCodeableConcept": {"text": "ill"}}
+    body = {"resourceType": "Parameters", "parameter": [reason]}
+    assert (await clinic.post(f"/Appointment/{booked['id']}/$cancel", json=body)).status_code == 200
+    assert "09:30" in starts(await find(clinic))
+
+
+async def test_leave_an_override_and_a_closing_shape_the_day(clinic: httpx.AsyncClient) -> None:
+    leave = {"description": "Leave", "during": {"start": at("09:00"), "end": at("10:00")}}
+    await put(clinic, role(notAvailable=[leave]))
+    assert starts(await find(clinic)) == ["10:00", "10:30", "11:00", "11:30"]
+    override = {
+        "url": f"{CANONICAL}/StructureDefinition/availability-override",
+        "extension": [
+            {"url": "date", "valueDate": TUESDAY},
+            {
+                "url": "window",
+                "extension": [{"url": "start", "valueTime": "14:00:00"}, {"url": "end", "valueTime": "15:00:00"}],
+            },
+        ],
+    }
+    await put(clinic, schedule(extension=[override]))
+    assert starts(await find(clinic)) == ["14:00", "14:30"]
+    closed = {
+        "url": f"{CANONICAL}/StructureDefinition/not-available",
+        "extension": [{"url": "during", "valuePeriod": {"start": TUESDAY, "end": TUESDAY}}],
+    }
+    await put(clinic, location(extension=[closed]))
+    assert await find(clinic) == []
+
+
+async def test_nothing_free_says_so(clinic: httpx.AsyncClient) -> None:
+    await put(clinic, schedule(active=False))
+    bundle = (await clinic.get("/Schedule/smith-main/$find-slots", params=DAY)).json()
+    assert bundle["total"] == 0
+    assert bundle["entry"][0]["search"]["mode"] == "outcome"
+
+
+async def test_parameters_come_from_schedule_then_service_then_organization(clinic: httpx.AsyncClient) -> None:
+    await put(clinic, organization(extension=[scheduling(duration=60)]))
+    assert starts(await find(clinic)) == ["09:00", "10:00", "11:00"]
+    await put(clinic, service(extension=[scheduling(duration=45)]), role(healthcareService=[{"reference": "HealthcareService/consultation"}]))
+    assert starts(await find(clinic)) == ["09:00", "09:45", "10:30", "11:15"]
+    await put(clinic, schedule(parameters={"duration": 90}))
+    assert starts(await find(clinic)) == ["09:00", "10:30"]
+    assert starts(await find(clinic, duration=120)) == ["09:00"]
+
+
+async def test_buffers_keep_neighbours_apart(clinic: httpx.AsyncClient) -> None:
+    await put(clinic, schedule(parameters={"bufferAfter": 10, "alignmentInterval": 15}))
+    await clinic.post("/Appointment", json=appointment(at("10:00")))
+    found = starts(await find(clinic))
+    assert "09:15" in found
+    assert not {"09:30", "09:45", "10:15", "10:30"} & set(found)
+    assert "10:45" in found
+
+
+async def test_notice_and_window_bound_what_is_offered(clinic: httpx.AsyncClient) -> None:
+    await put(clinic, schedule(parameters={"minimumNotice": 120}))
+    monday = {"start": at("08:00", MONDAY), "end": at("23:00", MONDAY)}
+    assert starts(await find(clinic, **monday)) == ["10:00", "10:30", "11:00", "11:30"]
+    await put(clinic, schedule(parameters={"bookingWindow": 1440}))
+    assert await find(clinic, start=at("00:00", "2026-03-04"), end=at("00:00", "2026-03-06")) == []
+
+
+async def test_a_group_slot_shows_its_places_until_it_is_full(clinic: httpx.AsyncClient) -> None:
+    await put(clinic, schedule(parameters={"capacity": 2}))
+    assert (await clinic.post("/Appointment", json=appointment())).status_code == 201
+    first = (await find(clinic))[0]
+    places = {one["url"].rpartition("/")[2]: one for one in first["extension"]}
+    assert places["slot-capacity"]["valueInteger"] == 2
+    assert places["remaining-places"]["valueUnsignedInt"] == 1
+    second = appointment(actors=("Patient/bob", "Practitioner/smith"))
+    assert (await clinic.post("/Appointment", json=second)).status_code == 201
+    assert "09:00" not in starts(await find(clinic))
+
+
+async def test_a_maximum_a_day_closes_the_day(clinic: httpx.AsyncClient) -> None:
+    await put(clinic, schedule(parameters={"maximumPerDay": 1}))
+    await clinic.post("/Appointment", json=appointment())
+    assert await find(clinic) == []
+    refused = await clinic.post("/Appointment", json=appointment(at("11:00"), actors=("Patient/bob", "Practitioner/smith")))
+    assert_outcome(refused, 409, "conflict", "day-full")
+
+
+async def test_published_slots_add_and_busy_ones_remove(clinic: httpx.AsyncClient) -> None:
+    await put(clinic, slot("evening"), slot("busy", at("09:00"), at("10:00"), status="busy-unavailable"))
+    found = await find(clinic)
+    assert starts(found) == ["10:00", "10:30", "11:00", "11:30", "18:00"]
+    assert found[-1]["id"] == "evening"
+
+
+async def test_schedules_are_found_by_who_where_and_what(clinic: httpx.AsyncClient) -> None:
+    jones = {"practitioner": {"reference": "Practitioner/jones"}, "location": [{"reference": "Location/north"}]}
+    specialty = [{"coding": [{"system": "http://snomed.info/sct", "code": "394579002"}]}]
+    await put(
+        clinic,
+        location("north", managingOrganization={"reference": "Organization/other"}),
+        organization("other"),
+        practitioner("jones"),
+        role("jones-north", organization={"reference": "Organization/other"}, specialty=specialty, **jones),
+        schedule(
+            "jones-north",
+            actor=[{"reference": "PractitionerRole/jones-north"}],
+            serviceType=[{"coding": [{"code": "checkup"}]}],
+        ),
+    )
+
+    async def schedules(**query: Any) -> set[str]:
+        found = await find(clinic, "/Schedule", **query)
+        return {one["schedule"]["reference"].partition("/")[2] for one in found}
+
+    assert await schedules() == {"smith-main", "jones-north"}
+    assert await schedules(practitioner="Practitioner/jones") == {"jones-north"}
+    assert await schedules(practitioner="jones") == {"jones-north"}
+    assert await schedules(location="Location/main") == {"smith-main"}
+    assert await schedules(organization="Organization/other") == {"jones-north"}
+    assert await schedules(actor="PractitionerRole/smith-main") == {"smith-main"}
+    assert await schedules(schedule=["Schedule/smith-main", "Schedule/jones-north"]) == {"smith-main", "jones-north"}
+    assert await schedules(**{"service-type": "checkup"}) == {"jones-north"}
+    assert await schedules(specialty="http://snomed.info/sct|394579002") == {"jones-north"}
+    assert await schedules(practitioner="Practitioner/jones", location="Location/main") == set()
+
+
+async def test_post_with_parameters_is_the_same(clinic: httpx.AsyncClient) -> None:
+    parameters = [
+        {"name": "start", "valueDateTime": DAY["start"]},
+        {"name": "end", "valueDateTime": DAY["end"]},
+        {"name": "schedule", "valueReference": {"reference": "Schedule/smith-main"}},
+    ]
+    body = {"resourceType": "Parameters", "parameter": parameters}
+    posted = (await clinic.post("/Schedule/$find-slots", json=body)).json()
+    assert [entry["resource"] for entry in posted["entry"]] == await find(clinic)
+
+
+async def test_times_are_spelled_in_the_zone_that_is_asked_for(clinic: httpx.AsyncClient) -> None:
+    found = await find(clinic, timezone="Asia/Kolkata")
+    assert found[0]["start"] == "2026-03-03T14:30:00+05:30"
+    refused = await clinic.get("/Schedule/$find-slots", params={**DAY, "timezone": "Mars/Olympus"})
+    assert_outcome(refused, 400, "value")
+
+
+async def test_pages_follow_without_gap_or_repeat(clinic: httpx.AsyncClient) -> None:
+    url: str | None = f"/Schedule/$find-slots?start={DAY['start']}&end={DAY['end']}&_count=4"
+    seen = []
+    while url:
+        bundle = (await clinic.get(url)).json()
+        assert bundle["total"] == 6
+        seen += [entry["resource"]["start"][11:16] for entry in bundle["entry"]]
+        url = next((link["url"] for link in bundle["link"] if link["relation"] == "next"), None)
+    assert seen == ["09:00", "09:30", "10:00", "10:30", "11:00", "11:30"]
+
+
+@pytest.mark.parametrize(
+    ("query", "code", "status"),
+    [
+        ({"start": at("00:00")}, "required", 400),
+        ({"start": "tomorrow", "end": at("00:00")}, "value", 400),
+        ({"start": "2026-03-03", "end": at("00:00", WEDNESDAY)}, "value", 400),
+        ({"start": at("00:00"), "end": at("00:00")}, "value", 400),
+        ({"start": at("00:00"), "end": "2027-03-03T00:00:00Z"}, "too-costly", 422),
+        ({**DAY, "duration": "0"}, "value", 400),
+        ({**DAY, "colour": "red"}, "invalid", 400),
+        ({**DAY, "schedule": "Patient/ann"}, "value", 400),
+        ({**DAY, "_cursor": "nonsense"}, "value", 400),
+    ],
+)
+async def test_what_cannot_be_asked_is_refused(clinic: httpx.AsyncClient, query: dict[str, str], code: str, status: int) -> None:
+    assert_outcome(await clinic.get("/Schedule/$find-slots", params=query), status, code)
+
+
+async def test_an_unknown_schedule_is_not_found(clinic: httpx.AsyncClient) -> None:
+    assert_outcome(await clinic.get("/Schedule/none/$find-slots", params=DAY), 404, "not-found")
+
+
+async def test_a_found_slot_can_be_read_and_follows_what_happens(clinic: httpx.AsyncClient) -> None:
+    found = (await find(clinic))[0]
+    read = await clinic.get(f"/Slot/{found['id']}")
+    assert read.json() == found
+    booked = (await clinic.post("/Appointment", json=appointment())).json()
+    assert booked["slot"] == [{"reference": f"Slot/{found['id']}"}]
+    assert (await clinic.get(f"/Slot/{found['id']}")).json()["status"] == "busy"
+    cancelled = {**booked, "status": "cancelled", "cancelationReason": {"text": "ill"}}
+    assert (await clinic.put(f"/Appointment/{booked['id']}", json=cancelled)).status_code == 200
+    assert (await clinic.get(f"/Slot/{found['id']}")).json()["status"] == "free"
+    leave = {"description": "Leave", "during": {"start": TUESDAY, "end": TUESDAY}}
+    await put(clinic, role(notAvailable=[leave]))
+    assert (await clinic.get(f"/Slot/{found['id']}")).json()["status"] == "busy-unavailable"
+    assert_outcome(await clinic.get("/Slot/smith-main.20200101T0900.30"), 404, "not-found")
+
+
+async def test_slot_search_gives_the_same_slots(clinic: httpx.AsyncClient) -> None:
+    await put(clinic, slot("evening"))
+    await clinic.post("/Appointment", json=appointment(at("10:00")))
+    query = [("schedule", "Schedule/smith-main"), ("start", f"ge{DAY['start']}"), ("start", f"lt{DAY['end']}"), ("status", "free")]
+    bundle = (await clinic.get("/Slot", params=[*query, ("_sort", "start")])).json()
+    found = [entry["resource"] for entry in bundle["entry"]]
+    assert found == await find(clinic)
+    assert bundle["total"] == len(found)
+    posted = (await clinic.post("/Slot/_search", data={"status": "free", "schedule": "smith-main", "start": f"ge{DAY['start']}"})).json()
+    assert {one["id"] for one in found} <= {entry["resource"]["id"] for entry in posted["entry"] if entry["search"]["mode"] == "match"}
+    assert posted["entry"][-1]["search"]["mode"] == "outcome"
+
+
+async def test_slot_search_pages_through_stored_and_computed_slots(clinic: httpx.AsyncClient) -> None:
+    await put(clinic, slot("noon", at("12:00"), at("12:30")), slot("early", at("06:00"), at("06:30")))
+    url: str | None = f"/Slot?schedule=smith-main&start=ge{DAY['start']}&start=lt{DAY['end']}&status=free&_sort=start&_count=3"
+    seen = []
+    while url:
+        bundle = (await clinic.get(url)).json()
+        assert bundle["total"] == 8
+        seen += [entry["resource"]["start"][11:16] for entry in bundle["entry"]]
+        url = next((link["url"] for link in bundle["link"] if link["relation"] == "next"), None)
+    assert seen == ["06:00", "09:00", "09:30", "10:00", "10:30", "11:00", "11:30", "12:00"]
+
+
+async def test_a_freed_computed_slot_is_not_stored_twice_in_a_search(clinic: httpx.AsyncClient) -> None:
+    booked = (await clinic.post("/Appointment", json=appointment())).json()
+    id = booked["slot"][0]["reference"].partition("/")[2]
+    await clinic.put(f"/Appointment/{booked['id']}", json={**booked, "status": "cancelled", "cancelationReason": {"text": "ill"}})
+    query = {"schedule": "smith-main", "start": f"ge{DAY['start']}", "status": "free"}
+    bundle = (await clinic.get("/Slot", params=query)).json()
+    assert [entry["resource"]["id"] for entry in bundle["entry"] if entry["resource"].get("id") == id] == [id]
+    by_id = (await clinic.get("/Slot", params={"_id": id})).json()
+    assert [entry["resource"]["status"] for entry in by_id["entry"]] == ["free"]
+
+
+async def test_a_room_on_the_schedule_is_taken_with_its_practitioner(clinic: httpx.AsyncClient) -> None:
+    await put(
+        clinic,
+        room(),
+        schedule(actor=[{"reference": "PractitionerRole/smith-main"}, {"reference": "Location/room-1"}]),
+        practitioner("jones"),
+        role("jones-main", practitioner={"reference": "Practitioner/jones"}),
+        schedule("jones-main", actor=[{"reference": "PractitionerRole/jones-main"}, {"reference": "Location/room-1"}]),
+    )
+    assert (await clinic.post("/Appointment", json=appointment())).status_code == 201
+    assert "09:00" not in starts(await find(clinic, "/Schedule/jones-main"))
+    refused = await clinic.post("/Appointment", json=appointment(actors=("Patient/bob", "Practitioner/jones")))
+    assert_outcome(refused, 409, "conflict", "location-busy")
+
+
+@pytest.mark.parametrize("schedules", [1, 12])
+async def test_the_number_of_store_commands_does_not_grow(clinic: httpx.AsyncClient, commands: Any, schedules: int) -> None:
+    for number in range(schedules):
+        await put(
+            clinic,
+            practitioner(f"p{number}"),
+            role(f"p{number}", practitioner={"reference": f"Practitioner/p{number}"}),
+            schedule(f"p{number}", actor=[{"reference": f"PractitionerRole/p{number}"}]),
+        )
+        visit = appointment(at("09:00"), actors=("Patient/ann", f"Practitioner/p{number}"))
+        await clinic.post("/Appointment", json=visit)
+    with commands() as sent:
+        await find(clinic, "/Schedule", location="Location/main")
+    assert len(sent) <= 12, sent
