@@ -54,7 +54,9 @@ FROM, TO = zip(*((old, new) for old in lifecycle.APPOINTMENT for new in lifecycl
 
 
 @pytest.mark.parametrize(("old", "new"), list(zip(FROM, TO, strict=True)))
-async def test_only_the_moves_of_the_table_are_possible(clinic: httpx.AsyncClient, set_clock: SetClock, old: str, new: str) -> None:
+async def test_only_the_moves_of_the_table_are_possible(
+    clinic: httpx.AsyncClient, set_clock: SetClock, old: str, new: str
+) -> None:
     steps = (*ROUTES[old], old)
     start = (await clinic.post("/Appointment", json=appointment(status=steps[0]))).json()
     for step in steps[1:]:
@@ -111,7 +113,9 @@ async def test_a_no_show_waits_until_the_patient_cannot_come_any_more(
     assert await encounters(clinic, booked) == []
 
 
-async def test_arrival_begins_the_encounter_with_what_is_known(clinic: httpx.AsyncClient, booked: dict[str, Any]) -> None:
+async def test_arrival_begins_the_encounter_with_what_is_known(
+    clinic: httpx.AsyncClient, booked: dict[str, Any]
+) -> None:
     assert (await move(clinic, booked, "arrived")).status_code == 200
     [visit] = await encounters(clinic, booked)
     assert visit["status"] == "arrived"
@@ -133,7 +137,9 @@ async def test_arrival_creates_no_encounter_where_that_is_switched_off(client_wi
     assert await encounters(client, booked) == []
 
 
-async def test_finishing_the_encounter_fulfils_the_appointment(clinic: httpx.AsyncClient, booked: dict[str, Any]) -> None:
+async def test_finishing_the_encounter_fulfils_the_appointment(
+    clinic: httpx.AsyncClient, booked: dict[str, Any]
+) -> None:
     await move(clinic, booked, "arrived")
     [visit] = await encounters(clinic, booked)
     assert (await move(clinic, visit, "in-progress")).status_code == 200
@@ -154,14 +160,18 @@ async def test_fulfilling_the_appointment_finishes_the_encounter(
     assert visit["period"]["end"] == at("09:30")
 
 
-async def test_cancelling_after_arrival_cancels_the_encounter(clinic: httpx.AsyncClient, booked: dict[str, Any]) -> None:
+async def test_cancelling_after_arrival_cancels_the_encounter(
+    clinic: httpx.AsyncClient, booked: dict[str, Any]
+) -> None:
     await move(clinic, booked, "arrived")
     assert (await move(clinic, booked, "cancelled", cancelationReason=REASON)).status_code == 200
     [visit] = await encounters(clinic, booked)
     assert visit["status"] == "cancelled"
 
 
-async def test_an_encounter_of_the_ehr_takes_its_appointment_along(clinic: httpx.AsyncClient, booked: dict[str, Any]) -> None:
+async def test_an_encounter_of_the_ehr_takes_its_appointment_along(
+    clinic: httpx.AsyncClient, booked: dict[str, Any]
+) -> None:
     reference = [{"reference": f"Appointment/{booked['id']}"}]
     assert (await clinic.put("/Encounter/visit", json=encounter(appointment=reference))).status_code == 201
     assert (await clinic.get(f"/Appointment/{booked['id']}")).json()["status"] == "booked"
@@ -171,7 +181,9 @@ async def test_an_encounter_of_the_ehr_takes_its_appointment_along(clinic: httpx
     assert (await clinic.get("/Encounter/visit")).json()["status"] == "finished"
 
 
-async def test_no_encounter_takes_place_for_a_cancelled_appointment(clinic: httpx.AsyncClient, booked: dict[str, Any]) -> None:
+async def test_no_encounter_takes_place_for_a_cancelled_appointment(
+    clinic: httpx.AsyncClient, booked: dict[str, Any]
+) -> None:
     await move(clinic, booked, "cancelled", cancelationReason=REASON)
     reference = [{"reference": f"Appointment/{booked['id']}"}]
     refused = await clinic.put("/Encounter/visit", json=encounter(status="arrived", appointment=reference))
@@ -189,7 +201,9 @@ async def test_what_took_place_can_be_recorded_but_the_past_cannot_be_booked(cli
     assert_outcome(early, 422, "business-rule", "not-begun")
 
 
-async def test_the_outbox_tells_each_change_in_order(clinic: httpx.AsyncClient, booked: dict[str, Any], store: Any) -> None:
+async def test_the_outbox_tells_each_change_in_order(
+    clinic: httpx.AsyncClient, booked: dict[str, Any], store: Any
+) -> None:
     await move(clinic, booked, "arrived")
     await move(clinic, booked, "cancelled", cancelationReason=REASON)
     events, cursor = [], None
@@ -199,7 +213,11 @@ async def test_the_outbox_tells_each_change_in_order(clinic: httpx.AsyncClient, 
         if not batch:
             break
     reference = f"Appointment/{booked['id']}"
-    mine = [(one.action, one.old_status, one.new_status, one.reason, one.priority) for one in events if one.resource == reference]
+    mine = [
+        (one.action, one.old_status, one.new_status, one.reason, one.priority)
+        for one in events
+        if one.resource == reference
+    ]
     assert mine == [
         ("create", None, "booked", None, "normal"),
         ("update", "booked", "arrived", None, "normal"),

@@ -34,7 +34,7 @@ async def search_type(server: Server, request: Request) -> Response:
     added = await _computed(server, row, request)
     asked = replace(query, filter={"$and": [query.filter, {"$nor": [row.computed.hidden]}]}) if row.computed else query
     page = await server.store.search(asked)
-    documents, more, total = page.documents, page.more, page.total
+    documents, more, total = list(page.documents), page.more, page.total
     if added is not None:
         found = [_as_stored(server, row, resource) for resource in added.resources]
         merged = search.merge(query, [*page.documents, *page.beyond], found)
@@ -49,7 +49,8 @@ async def search_type(server: Server, request: Request) -> Response:
 async def _computed(server: Server, row: ResourceDefinition, request: Request) -> Added | None:
     if row.computed is None:
         return None
-    return await server.store.run(row.computed.search(request.query, server.now(), server.policy))
+    added: Added | None = await server.store.run(row.computed.search(request.query, server.now(), server.policy))
+    return added
 
 
 def _as_stored(server: Server, row: ResourceDefinition, resource: Json) -> Json:

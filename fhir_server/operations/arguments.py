@@ -61,11 +61,10 @@ def _given(request: Request, rows: Mapping[str, Parameter]) -> Iterator[tuple[st
         return
     for index, parameter in enumerate(body.get("parameter", ())):
         where = f"Parameters.parameter[{index}]"
-        value = next((parameter[key] for key in parameter if key.startswith("value") or key == "resource"), None)
-        name = parameter.get("name")
-        if not isinstance(name, str) or value is None:
-            raise FhirError("structure", "A parameter has a name and a value or a resource.", where)
-        yield name, value, where
+        given = next((parameter[key] for key in parameter if key.startswith("value") or key == "resource"), None)
+        if given is None:
+            raise FhirError("structure", "A parameter needs a value or a resource here.", where)
+        yield parameter["name"], given, where
 
 
 def _bare(body: Json, rows: Mapping[str, Parameter]) -> Iterator[tuple[str, Any, str]]:

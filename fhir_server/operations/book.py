@@ -80,7 +80,8 @@ async def _read(server: Server, reference: str, type: str) -> Json:
     if stored and stored.resource:
         return stored.resource
     computed = server.rows[type].computed
-    resource = await server.store.run(computed.read(id, server.now(), server.policy)) if computed and id else None
+    plan = computed.read(id, server.now(), server.policy) if computed and id else None
+    resource: Json | None = await server.store.run(plan) if plan else None
     if resource is None:
         text = f"{reference} is no {type} here."
         raise FhirError("not-found", text, type, problem=f"{type.lower()}-unknown", status=422)

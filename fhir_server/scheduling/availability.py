@@ -131,8 +131,7 @@ def horizon(calendar: Calendar) -> Interval:
 
 
 def blocked(calendar: Calendar, start: datetime, end: datetime) -> list[Interval]:
-    """What roles, services, organizations, the Schedule and its places block in [start, end): clipped and
-    normal.
+    """What roles, services, organizations, the Schedule and its places block in [start, end); clipped, normal.
 
     A time is blocked for its places when every Location where it could take place is blocked; Locations that
     are actors of the Schedule are all needed. An entry without a period says nothing that can be computed.
@@ -204,9 +203,8 @@ class _Source:
 
 
 def _sources(calendar: Calendar, days: Sequence[date]) -> list[_Source]:
-    """Roles bear their own hours, or the services' if no role has any; services bear theirs where there are
-    no roles; Locations theirs where there are neither. Weekly hours of the Schedule itself come before
-    all."""
+    """Who bears weekly hours. Roles theirs, or the services' if no role has any; services theirs where there
+    are no roles; Locations theirs where there are neither. Hours of the Schedule itself come before all."""
     zone = calendar.zone
     own = calendar.parameters.availability
     offered = own or [t for s in calendar.services if s.get("active") is not False for t in _available(s)]

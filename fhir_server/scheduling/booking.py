@@ -88,6 +88,7 @@ class Visit:
     end: datetime
     participants: tuple[Participant, ...]
     slots: tuple[str, ...]
+    moved: bool
     resource: Json
     change: Change
 
@@ -171,17 +172,21 @@ def _takes_time(change: Change, before: Json | None, after: Json) -> bool:
     if not _occupies(after):
         return False
     over = instant(after["end"]) <= change.now
-    asks = after["status"] in ("pending", "booked")
     if before and _occupies(before):
-        return _shape(before, change.policy) != _shape(after, change.policy) and after["status"] != "fulfilled"
-    return not over or (asks and not change.recording)
+        moved = _time(before, change.policy) != _time(after, change.policy)
+        joined = _people(before, change.policy) != _people(after, change.policy)
+        return after["status"] != "fulfilled" and (moved or (joined and not over))
+    return not over or (after["status"] in ("pending", "booked") and not change.recording)
 
 
-def _shape(appointment: Json, policy: Policy) -> tuple[object, ...]:
-    """What of an Appointment decides whose time it takes, and when."""
-    people = frozenset(one.reference for one in _participants(appointment, policy.base))
-    times = instant(appointment["start"]), instant(appointment["end"])
-    return *times, people, frozenset(_slots_of(appointment, policy))
+def _time(appointment: Json, policy: Policy) -> tuple[object, ...]:
+    """When an Appointment is, and on which Slots."""
+    return instant(appointment["start"]), instant(appointment["end"]), frozenset(_slots_of(appointment, policy))
+
+
+def _people(appointment: Json, policy: Policy) -> frozenset[tuple[str | None, str]]:
+    """Who takes part in an Appointment."""
+    return frozenset((one.reference, one.required) for one in _participants(appointment, policy.base))
 
 
 def _participants(appointment: Json, base: str) -> tuple[Participant, ...]:
@@ -210,7 +215,7 @@ def _book(
     problems += _people_problems(visit, chosen, known)
     problems += _time_problems(visit, chosen)
     problems += _slot_problems(visit, chosen, before)
-    problems += _conflicts(visit, wanted, taken)
+    problems += _conflicts(visit, wanted, taken, known)
     if problems:
         yield from _refuse(visit, chosen, wanted, problems)
     writes = _take_slots(visit, chosen, taken)
@@ -235,9 +240,9 @@ def _visit(change: Change, before: Json | None, after: Json) -> Visit:
     participants = _participants(after, change.policy.base)
     named = _slots_of(after, change.policy)
     if before and "start" in before and named == _slots_of(before, change.policy):
-        moved = (start, end) != (instant(before["start"]), instant(before["end"]))
-        named = () if moved else named
-    return Visit(f"Appointment/{change.id}", start, end, participants, named, after, change)
+        named = () if (start, end) != (instant(before["start"]), instant(before["end"])) else named
+    moved = not (before and _occupies(before)) or _time(before, change.policy) != _time(after, change.policy)
+    return Visit(f"Appointment/{change.id}", start, end, participants, named, moved, after, change)
 
 
 def _load_named(visit: Visit) -> Plan[tuple[dict[str, Json], dict[str, Stored], Sequence[Stored]]]:
@@ -433,8 +438,10 @@ ARRIVING = frozenset({"in-the-past", "too-soon", "too-far", "off-grid"})
 
 
 def _time_problems(visit: Visit, chosen: Sequence[Chosen]) -> list[Issue]:
-    """Why the rules of the Schedules do not offer this time."""
+    """Why the rules of the Schedules do not offer this time; a time that it has already is not asked again."""
     problems: dict[str, Issue] = {}
+    if not visit.moved:
+        return []
     waived = ARRIVING if visit.change.recording or visit.resource["status"] in lifecycle.PRESENT else frozenset()
     for one in chosen:
         for code in slots.refusals(one.bookable.calendar, visit.start, visit.end, visit.change.now):
@@ -477,15 +484,18 @@ def _span(one: Chosen) -> tuple[datetime, datetime]:
     return start, start + timedelta(minutes=minutes)
 
 
-def _conflicts(visit: Visit, wanted: Sequence[Claim], taken: Mapping[str, Sequence[Claim]]) -> list[Issue]:
+def _conflicts(
+    visit: Visit, wanted: Sequence[Claim], taken: Mapping[str, Sequence[Claim]], known: Mapping[str, Json]
+) -> list[Issue]:
     """Whose time is taken already. That the Schedule is full is said only if nothing nearer explains it."""
+    base = visit.change.policy.base
+    named = {claimed_as(one.reference, known, base): one.expression for one in visit.participants if one.reference}
     full = [one for one in wanted if slots.room_left(taken.get(one.actor, ()), one) < one.units]
     people = [one for one in full if kind(one.actor) != "Schedule" or one.actor.endswith("#day")]
     problems = []
     for claim in people or full:
         code, text = CONFLICT_TEXTS["#day" if claim.actor.endswith("#day") else kind(claim.actor)]
-        where = next((p.expression for p in visit.participants if p.reference == claim.actor), "Appointment.start")
-        problems.append(_problem("conflict", text, where, code))
+        problems.append(_problem("conflict", text, named.get(claim.actor, "Appointment.start"), code))
     return problems
 
 

@@ -9,7 +9,6 @@ from zoneinfo import ZoneInfo
 from fhir_server.outcome import Json
 from fhir_server.plan import Stored
 
-
 UTC = ZoneInfo("UTC")
 
 

@@ -1,12 +1,12 @@
 """The document in MongoDB, and back (conformance/decisions/0002-document-shape.md).
 
-    <Type>           {_id: id, version, updated, resource, index, order}       what is there now
-    <Type>_history   {_id: "id/version", id, version, updated, resource}       what was; resource null: deleted
-    claims           {_id, owner, actor, day: "actor|yyyymmdd", start, end, claim}
-                     one piece for each UTC day; [start, end) is the piece, `claim` the whole
-    guards           {_id: "actor|yyyymmdd", day, moves}
-    outbox, events   {_id, at, resource, version, action, …}                   before and after they have a number
-    idempotency      {_id: key, fingerprint, status, type, id, version, at}
+<Type>           {_id: id, version, updated, resource, index, order}       what is there now
+<Type>_history   {_id: "id/version", id, version, updated, resource}       what was; resource null: deleted
+claims           {_id, owner, actor, day: "actor|yyyymmdd", start, end, claim}
+                 one piece for each UTC day; [start, end) is the piece, `claim` the whole
+guards           {_id: "actor|yyyymmdd", day, moves}
+outbox, events   {_id, at, resource, version, action, …}                   before and after they have a number
+idempotency      {_id: key, fingerprint, status, type, id, version, at}
 """
 
 from __future__ import annotations
@@ -42,9 +42,7 @@ class _Decimals(TypeCodec):
         return value.to_decimal()
 
 
-CODEC: CodecOptions[Json] = CodecOptions(
-    tz_aware=True, tzinfo=UTC, type_registry=TypeRegistry([_Decimals()])
-)
+CODEC: CodecOptions[Json] = CodecOptions(tz_aware=True, tzinfo=UTC, type_registry=TypeRegistry([_Decimals()]))
 
 
 def instant(moment: datetime) -> datetime:
@@ -135,8 +133,8 @@ def day_keys(claim: Claim) -> Iterator[str]:
 def pieces(claim: Claim) -> Iterator[Json]:
     """The documents of a claim: one for each UTC day, each with the whole claim in it.
 
-        claim            [=============|==========)
-        pieces           [=============)[=========)
+    claim            [=============|==========)
+    pieces           [=============)[=========)
     """
     whole = {
         "start": claim.start,

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
-from pymongo.errors import BulkWriteError, ExecutionTimeout, OperationFailure, PyMongoError
+from pymongo.errors import BulkWriteError, ConnectionFailure, ExecutionTimeout, OperationFailure, PyMongoError
 
 from fhir_server.outcome import FhirError
 
@@ -71,7 +71,8 @@ def codes(error: PyMongoError) -> set[int]:
 def is_transient(error: PyMongoError) -> bool:
     """Whether the whole transaction may succeed when it is tried again."""
     conflict = codes(error) & {WRITE_CONFLICT, NO_SUCH_TRANSACTION}
-    return bool(conflict) or error.has_error_label("TransientTransactionError")
+    lost = isinstance(error, ConnectionFailure)
+    return bool(conflict) or lost or error.has_error_label("TransientTransactionError")
 
 
 def is_uncertain(error: PyMongoError) -> bool:

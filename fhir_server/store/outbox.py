@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from pymongo.errors import BulkWriteError, PyMongoError
+from pymongo.errors import PyMongoError
 
 from fhir_server.outcome import FhirError, Json
 from fhir_server.plan import Event
@@ -61,27 +61,23 @@ async def _number(db: Database) -> None:
     while waiting := await _oldest(db):
         last = await db["events"].find_one({}, {"_id": 1}, sort=[("_id", -1)])
         first = last["_id"] + 1 if last else 1
-        numbered = [
-            {**event, "_id": first + place, "source": event["_id"]} for place, event in enumerate(waiting)
-        ]
+        numbered = [{**event, "_id": first + place, "source": event["_id"]} for place, event in enumerate(waiting)]
         try:
             await db["events"].insert_many(numbered, ordered=True)
         except PyMongoError as error:
             if not is_duplicate(error):
                 raise
-            await _forget_numbered(db, error, waiting)
+            await _forget_numbered(db, waiting)
         else:
             await _forget(db, [event["_id"] for event in waiting])
 
 
 async def _oldest(db: Database) -> list[Json]:
-    found = db["outbox"].find(
-        {}, sort=[("at", 1), ("version", 1), ("_id", 1)], limit=BATCH, batch_size=BATCH + 1
-    )
+    found = db["outbox"].find({}, sort=[("at", 1), ("version", 1), ("_id", 1)], limit=BATCH, batch_size=BATCH + 1)
     return await found.to_list(None)
 
 
-async def _forget_numbered(db: Database, error: PyMongoError, waiting: Sequence[Json]) -> None:
+async def _forget_numbered(db: Database, waiting: Sequence[Json]) -> None:
     """Another follower came first, or one was stopped half-way: what has a number needs no other."""
     ids = [event["_id"] for event in waiting]
     known = await db["events"].find({"source": {"$in": ids}}, {"source": 1}).to_list(None)

@@ -65,9 +65,7 @@ def connect(uri: str, *, statement_seconds_max: float | None, **options: Any) ->
 
 def database(client: Client, name: str) -> Database:
     """Writes wait for the journals of a majority, and reads give nothing that could be rolled back."""
-    return client.get_database(
-        name, codec_options=CODEC, write_concern=MAJORITY, read_concern=ReadConcern("majority")
-    )
+    return client.get_database(name, codec_options=CODEC, write_concern=MAJORITY, read_concern=ReadConcern("majority"))
 
 
 async def prepare(uri: str, name: str, rows: Mapping[str, ResourceDefinition]) -> None:

@@ -93,9 +93,7 @@ async def _landed(attempt: Attempt, deadline: float) -> bool:
             await asyncio.sleep(PAUSE_SECONDS_MAX)
 
 
-async def _once(
-    client: Client, body: Callable[[Session], Awaitable[Any]], deadline: float, results: list[Any]
-) -> Any:
+async def _once(client: Client, body: Callable[[Session], Awaitable[Any]], deadline: float, results: list[Any]) -> Any:
     loop = asyncio.get_running_loop()
     try:
         async with await client.start_session() as session:

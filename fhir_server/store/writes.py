@@ -108,9 +108,7 @@ async def write(db: Database, session: Session, frame: Frame, order: Order) -> l
     return [version.stored for version in versions]
 
 
-async def _versions(
-    db: Database, session: Session, frame: Frame, writes: Sequence[Write]
-) -> list[Version]:
+async def _versions(db: Database, session: Session, frame: Frame, writes: Sequence[Write]) -> list[Version]:
     """The next version of each resource. LostRace unless the current ones are those that were decided on."""
     now = documents.instant(frame.now())
     past: dict[tuple[str, str], Json] = {}
@@ -226,9 +224,7 @@ async def _move_guards(db: Database, session: Session, keys: frozenset[str]) -> 
     """Changes the guard of each day that gets busier: of two transactions that do, one is aborted."""
     if not keys:
         return
-    moved = await db["guards"].update_many(
-        {"_id": {"$in": sorted(keys)}}, {"$inc": {"moves": 1}}, session=session
-    )
+    moved = await db["guards"].update_many({"_id": {"$in": sorted(keys)}}, {"$inc": {"moves": 1}}, session=session)
     if moved.modified_count != len(keys):
         raise Moved
 

@@ -181,7 +181,10 @@ async def test_decimals_keep_their_digits_and_instants_their_spelling(base: http
 
 async def test_meta_that_a_client_sends_is_kept_but_for_version_and_time(base: httpx.AsyncClient) -> None:
     tag = {"system": "http://example.org", "code": "vip"}
-    sent = {**BUILDERS["Patient"]("ann"), "meta": {"versionId": "99", "lastUpdated": "1999-01-01T00:00:00Z", "tag": [tag]}}
+    sent = {
+        **BUILDERS["Patient"]("ann"),
+        "meta": {"versionId": "99", "lastUpdated": "1999-01-01T00:00:00Z", "tag": [tag]},
+    }
     meta = (await base.put("/Patient/ann", json=sent)).json()["meta"]
     assert meta["tag"] == [tag]
     assert meta["versionId"] == "2"

@@ -26,7 +26,9 @@ async def test_other_formats_are_not_acceptable(client: httpx.AsyncClient) -> No
     assert_outcome(await client.get("/metadata", headers={"Accept": "application/json;q=0"}), 406, "not-supported")
 
 
-@pytest.mark.parametrize("accept", ["*/*", "application/json", "application/fhir+json; charset=utf-8", "text/html, */*;q=0.1"])
+@pytest.mark.parametrize(
+    "accept", ["*/*", "application/json", "application/fhir+json; charset=utf-8", "text/html, */*;q=0.1"]
+)
 async def test_every_name_of_json_is_acceptable(client: httpx.AsyncClient, accept: str) -> None:
     assert (await client.get("/metadata", headers={"Accept": accept})).status_code == 200
 
@@ -77,7 +79,9 @@ async def test_an_empty_body_is_refused(client: httpx.AsyncClient) -> None:
 
 
 async def test_a_body_that_is_too_long_is_refused(client: httpx.AsyncClient) -> None:
-    body = patient(text={"status": "generated", "div": f'<div xmlns="http://www.w3.org/1999/xhtml">{"x" * 1_100_000}</div>'})
+    body = patient(
+        text={"status": "generated", "div": f'<div xmlns="http://www.w3.org/1999/xhtml">{"x" * 1_100_000}</div>'}
+    )
     assert_outcome(await client.post("/Patient", json=body), 413, "too-long")
 
 

@@ -107,12 +107,21 @@ async def test_what_the_rules_forbid_is_refused_with_its_code(
 
 
 async def test_every_failed_check_is_reported_at_once(clinic: httpx.AsyncClient) -> None:
-    await put(clinic, patient(active=False), practitioner("jones", active=False), room(), location("far", status="suspended"))
+    await put(
+        clinic, patient(active=False), practitioner("jones", active=False), room(), location("far", status="suspended")
+    )
     actors = ("Patient/ann", "Practitioner/smith", "Practitioner/jones", "Location/far")
     response = await clinic.post("/Appointment", json=appointment(at("12:30"), actors=actors))
     assert response.status_code == 422
     found = problems(response)
-    assert {"patient-inactive", "practitioner-inactive", "no-schedule", "outside-hours", "location-inactive", "not-at-location"} <= found
+    assert {
+        "patient-inactive",
+        "practitioner-inactive",
+        "no-schedule",
+        "outside-hours",
+        "location-inactive",
+        "not-at-location",
+    } <= found
 
 
 async def test_a_patient_of_another_organization_is_refused(clinic: httpx.AsyncClient) -> None:
@@ -260,7 +269,9 @@ async def test_who_is_booked_in_the_future_cannot_be_deleted(clinic: httpx.Async
 async def test_pending_holds_the_time_tentatively(clinic: httpx.AsyncClient) -> None:
     pending = (await clinic.post("/Appointment", json=appointment(status="pending"))).json()
     assert (await clinic.get(f"/{SLOT}")).json()["status"] == "busy-tentative"
-    assert (await clinic.post("/Appointment", json=appointment(actors=("Patient/bob", "Practitioner/smith")))).status_code == 409
+    assert (
+        await clinic.post("/Appointment", json=appointment(actors=("Patient/bob", "Practitioner/smith")))
+    ).status_code == 409
     assert (await clinic.put(f"/Appointment/{pending['id']}", json={**pending, "status": "booked"})).status_code == 200
     assert (await clinic.get(f"/{SLOT}")).json()["status"] == "busy"
 
@@ -275,7 +286,11 @@ async def test_the_same_idempotency_key_gets_the_same_answer(clinic: httpx.Async
     headers = {"Idempotency-Key": "a1"}
     first = await clinic.post("/Appointment", json=appointment(), headers=headers)
     again = await clinic.post("/Appointment", json=appointment(), headers=headers)
-    assert (again.status_code, again.json(), again.headers["location"]) == (201, first.json(), first.headers["location"])
+    assert (again.status_code, again.json(), again.headers["location"]) == (
+        201,
+        first.json(),
+        first.headers["location"],
+    )
     other = await clinic.post("/Appointment", json=appointment(at("10:00")), headers=headers)
     assert other.status_code == 422
     assert (await clinic.get("/Appointment?_count=0")).json()["total"] == 1
@@ -283,7 +298,9 @@ async def test_the_same_idempotency_key_gets_the_same_answer(clinic: httpx.Async
 
 async def test_repeated_requests_at_the_same_time_book_once(clinic: httpx.AsyncClient) -> None:
     headers = {"Idempotency-Key": "a2"}
-    answers = await asyncio.gather(*(clinic.post("/Appointment", json=appointment(), headers=headers) for _ in range(8)))
+    answers = await asyncio.gather(
+        *(clinic.post("/Appointment", json=appointment(), headers=headers) for _ in range(8))
+    )
     assert {answer.status_code for answer in answers} == {201}
     assert len({answer.json()["id"] for answer in answers}) == 1
 
@@ -299,7 +316,8 @@ async def test_of_many_at_once_one_wins_and_the_others_are_told(clinic: httpx.As
 async def test_overlapping_but_different_times_do_not_both_win(clinic: httpx.AsyncClient) -> None:
     await put(clinic, schedule(parameters={"alignmentInterval": 5}), *(patient(f"p{number}") for number in range(6)))
     wanted = [
-        appointment(at(f"10:{5 * number:02}"), actors=(f"Patient/p{number}", "Practitioner/smith")) for number in range(6)
+        appointment(at(f"10:{5 * number:02}"), actors=(f"Patient/p{number}", "Practitioner/smith"))
+        for number in range(6)
     ]
     answers = await asyncio.gather(*(clinic.post("/Appointment", json=one) for one in wanted))
     assert sorted(answer.status_code for answer in answers) == [201] + [409] * 5

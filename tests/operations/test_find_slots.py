@@ -103,7 +103,11 @@ async def test_nothing_free_says_so(clinic: httpx.AsyncClient) -> None:
 async def test_parameters_come_from_schedule_then_service_then_organization(clinic: httpx.AsyncClient) -> None:
     await put(clinic, organization(extension=[scheduling(duration=60)]))
     assert starts(await find(clinic)) == ["09:00", "10:00", "11:00"]
-    await put(clinic, service(extension=[scheduling(duration=45)]), role(healthcareService=[{"reference": "HealthcareService/consultation"}]))
+    await put(
+        clinic,
+        service(extension=[scheduling(duration=45)]),
+        role(healthcareService=[{"reference": "HealthcareService/consultation"}]),
+    )
     assert starts(await find(clinic)) == ["09:00", "09:45", "10:30", "11:15"]
     await put(clinic, schedule(parameters={"duration": 90}))
     assert starts(await find(clinic)) == ["09:00", "10:30"]
@@ -143,7 +147,9 @@ async def test_a_maximum_a_day_closes_the_day(clinic: httpx.AsyncClient) -> None
     await put(clinic, schedule(parameters={"maximumPerDay": 1}))
     await clinic.post("/Appointment", json=appointment())
     assert await find(clinic) == []
-    refused = await clinic.post("/Appointment", json=appointment(at("11:00"), actors=("Patient/bob", "Practitioner/smith")))
+    refused = await clinic.post(
+        "/Appointment", json=appointment(at("11:00"), actors=("Patient/bob", "Practitioner/smith"))
+    )
     assert_outcome(refused, 409, "conflict", "day-full")
 
 
@@ -229,7 +235,9 @@ async def test_pages_follow_without_gap_or_repeat(clinic: httpx.AsyncClient) -> 
         ({**DAY, "_cursor": "nonsense"}, "value", 400),
     ],
 )
-async def test_what_cannot_be_asked_is_refused(clinic: httpx.AsyncClient, query: dict[str, str], code: str, status: int) -> None:
+async def test_what_cannot_be_asked_is_refused(
+    clinic: httpx.AsyncClient, query: dict[str, str], code: str, status: int
+) -> None:
     assert_outcome(await clinic.get("/Schedule/$find-slots", params=query), status, code)
 
 
@@ -256,19 +264,32 @@ async def test_a_found_slot_can_be_read_and_follows_what_happens(clinic: httpx.A
 async def test_slot_search_gives_the_same_slots(clinic: httpx.AsyncClient) -> None:
     await put(clinic, slot("evening"))
     await clinic.post("/Appointment", json=appointment(at("10:00")))
-    query = [("schedule", "Schedule/smith-main"), ("start", f"ge{DAY['start']}"), ("start", f"lt{DAY['end']}"), ("status", "free")]
+    query = [
+        ("schedule", "Schedule/smith-main"),
+        ("start", f"ge{DAY['start']}"),
+        ("start", f"lt{DAY['end']}"),
+        ("status", "free"),
+    ]
     bundle = (await clinic.get("/Slot", params=[*query, ("_sort", "start")])).json()
     found = [entry["resource"] for entry in bundle["entry"]]
     assert found == await find(clinic)
     assert bundle["total"] == len(found)
-    posted = (await clinic.post("/Slot/_search", data={"status": "free", "schedule": "smith-main", "start": f"ge{DAY['start']}"})).json()
-    assert {one["id"] for one in found} <= {entry["resource"]["id"] for entry in posted["entry"] if entry["search"]["mode"] == "match"}
+    posted = (
+        await clinic.post(
+            "/Slot/_search", data={"status": "free", "schedule": "smith-main", "start": f"ge{DAY['start']}"}
+        )
+    ).json()
+    assert {one["id"] for one in found} <= {
+        entry["resource"]["id"] for entry in posted["entry"] if entry["search"]["mode"] == "match"
+    }
     assert posted["entry"][-1]["search"]["mode"] == "outcome"
 
 
 async def test_slot_search_pages_through_stored_and_computed_slots(clinic: httpx.AsyncClient) -> None:
     await put(clinic, slot("noon", at("12:00"), at("12:30")), slot("early", at("06:00"), at("06:30")))
-    url: str | None = f"/Slot?schedule=smith-main&start=ge{DAY['start']}&start=lt{DAY['end']}&status=free&_sort=start&_count=3"
+    url: str | None = (
+        f"/Slot?schedule=smith-main&start=ge{DAY['start']}&start=lt{DAY['end']}&status=free&_sort=start&_count=3"
+    )
     seen = []
     while url:
         bundle = (await clinic.get(url)).json()
@@ -281,7 +302,9 @@ async def test_slot_search_pages_through_stored_and_computed_slots(clinic: httpx
 async def test_a_freed_computed_slot_is_not_stored_twice_in_a_search(clinic: httpx.AsyncClient) -> None:
     booked = (await clinic.post("/Appointment", json=appointment())).json()
     id = booked["slot"][0]["reference"].partition("/")[2]
-    await clinic.put(f"/Appointment/{booked['id']}", json={**booked, "status": "cancelled", "cancelationReason": {"text": "ill"}})
+    await clinic.put(
+        f"/Appointment/{booked['id']}", json={**booked, "status": "cancelled", "cancelationReason": {"text": "ill"}}
+    )
     query = {"schedule": "smith-main", "start": f"ge{DAY['start']}", "status": "free"}
     bundle = (await clinic.get("/Slot", params=query)).json()
     assert [entry["resource"]["id"] for entry in bundle["entry"] if entry["resource"].get("id") == id] == [id]
@@ -305,7 +328,9 @@ async def test_a_room_on_the_schedule_is_taken_with_its_practitioner(clinic: htt
 
 
 @pytest.mark.parametrize("schedules", [1, 12])
-async def test_the_number_of_store_commands_does_not_grow(clinic: httpx.AsyncClient, commands: Any, schedules: int) -> None:
+async def test_the_number_of_store_commands_does_not_grow(
+    clinic: httpx.AsyncClient, commands: Any, schedules: int
+) -> None:
     for number in range(schedules):
         await put(
             clinic,

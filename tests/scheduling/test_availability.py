@@ -243,8 +243,8 @@ def test_windows_are_what_someone_who_watches_the_clock_would_say(
         bounds = overrides.get(day)
         if bounds is None:
             bounds = [(s, e) for s, e, days in entries if not days or CODES[day.weekday()] in days]
-        for start, end in bounds:
-            expected |= watched(name, change, *opened(day, start, end))
+        for opens, closes in bounds:
+            expected |= watched(name, change, *opened(day, opens, closes))
 
     start = datetime.combine(change, time.min, UTC) + timedelta(hours=from_hour)
     end = start + timedelta(hours=length_hours)
@@ -505,7 +505,8 @@ def test_medplums_availability_replaces_the_hours_of_roles() -> None:
 
 def test_a_location_limits_the_hours_of_a_role() -> None:
     found = made(
-        roles=[role(hours("08:00", "20:00"), location=at("l"))], locations=[location(operating("09:00", "17:00"))]
+        roles=[role(hours("08:00", "20:00"), location=at("l"))],
+        locations=[location(operating("09:00", "17:00"))],
     )
     assert on("2026-03-09", found) == ["09T09:00-09T17:00"]
 

@@ -416,7 +416,12 @@ def test_a_block_leaves_no_room_even_in_the_same_pool() -> None:
 
 def test_a_group_shares_its_time_until_it_is_full() -> None:
     session = [group(60, 90, f"Appointment/{n}", after=10) for n in range(3)]
-    assert [room_left(session[:n], group(60, 90, "Appointment/w", after=10)) for n in range(4)] == [3, 2, 1, 0]
+    assert [room_left(session[:n], group(60, 90, "Appointment/w", after=10)) for n in range(4)] == [
+        3,
+        2,
+        1,
+        0,
+    ]
 
 
 def test_units_count_as_so_many() -> None:

@@ -1,0 +1,35 @@
+"""One MongoDB for the whole run, and a database of its own for each test."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from motor.motor_asyncio import AsyncIOMotorClient
+
+from fhir_server.store.embedded import running
+
+
+@pytest.fixture(scope="session")
+def mongodb_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """MONGODB_URI, or a store started for this run."""
+    given = os.environ.get("MONGODB_URI")
+    if given:
+        yield given
+        return
+    with running(tmp_path_factory.mktemp("data")) as uri:
+        yield uri
+
+
+@pytest.fixture
+async def database(mongodb_uri: str) -> AsyncIterator[str]:
+    """The name of a database that nobody else uses; it is dropped afterwards."""
+    name = f"test_{uuid.uuid4().hex}"
+    yield name
+    client = AsyncIOMotorClient(mongodb_uri)
+    try:
+        await client.drop_database(name)
+    finally:
+        client.close()
