@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime
+from functools import partial
 from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -21,7 +22,7 @@ import typer
 import uvicorn
 from pydantic import ValidationError
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 from uvicorn.supervisors import Multiprocess
 
 from fhir_server import app, conformance, demo, document, loading
@@ -53,9 +54,9 @@ def serve(
     """
     with _listening(settings) as listener, _stored(settings) as stored:
         if with_demo and asyncio.run(_wants_demo(stored)):
-            stderr.print("First start: loading the demo network.")
+            typer.echo("First start: loading the demo network.")
             asyncio.run(_load(stored, _demo_entries(stored), recording=True))
-        threading.Thread(target=say_what_to_try, args=(stored, stderr.print), daemon=True).start()
+        threading.Thread(target=say_what_to_try, args=(stored, typer.echo), daemon=True).start()
         _serve(stored, listener)
 
 
@@ -224,7 +225,11 @@ async def _reindex(settings: Settings) -> None:
         with _progress() as progress:
             for type in sorted(ROWS):
                 task = progress.add_task(type, total=await server.store.count(type))
-                await server.store.reindex(type, lambda done, task=task: progress.update(task, completed=done))
+                await server.store.reindex(type, partial(_advance, progress, task))
+
+
+def _advance(progress: Progress, task: TaskID, done: int) -> None:
+    progress.update(task, completed=done)
 
 
 @asynccontextmanager

@@ -45,7 +45,9 @@ def create(settings: Settings | None = None, now: Callable[[], datetime] = utc_n
     return app
 
 
-def _lifespan(settings: Settings, now: Callable[[], datetime]) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def _lifespan(
+    settings: Settings, now: Callable[[], datetime]
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         server = await open_server(settings, now)

@@ -36,10 +36,12 @@ class SearchParameter:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What a search finds beside the stored resources, and what the client should know of it."""
+    """What a search finds beside the stored resources, what the client should know of it, and the ids of stored
+    resources that do not count, because what they say is not so at present."""
 
     resources: Sequence[Json]
     notes: Sequence[Issue] = ()
+    withheld: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

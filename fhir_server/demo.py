@@ -643,7 +643,7 @@ class _Bookings:
         for offset in range(-DAYS_PAST, DAYS_AHEAD):
             day = self.today + timedelta(days=offset)
             free = [one for one in offered if one.start.astimezone(zone).date() == day]
-            count = len(TODAY) + 1 if offset == 0 else self.dice.choice((1, 1, 2))
+            count = len(TODAY) + 1 if offset == 0 else self.dice.choice((0, 1, 1, 2))
             picked = sorted(self.dice.sample(free, min(count, len(free))))
             for place, interval in enumerate(picked):
                 yield from self._at(person, week, interval, offset, place)

@@ -82,9 +82,7 @@ class FhirError(Exception):
         self._set((Issue(issue, text, expressions, problem),), status, headers)
 
     @classmethod
-    def of(
-        cls, issues: Iterable[Issue], *, status: int = 0, headers: Mapping[str, str] | None = None
-    ) -> FhirError:
+    def of(cls, issues: Iterable[Issue], *, status: int = 0, headers: Mapping[str, str] | None = None) -> FhirError:
         """One error that lists all the issues; there must be at least one."""
         error = cls.__new__(cls)
         error._set(tuple(issues), status, headers)

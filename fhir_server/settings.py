@@ -76,9 +76,7 @@ class Settings(BaseSettings):
     find_window_days_max: int = Field(
         62, ge=1, le=366, description="Longest window, in days, that free slots are computed for at once."
     )
-    schedules_max: int = Field(
-        200, ge=1, description="Most schedules that free slots are computed for at once."
-    )
+    schedules_max: int = Field(200, ge=1, description="Most schedules that free slots are computed for at once.")
     join_window_after_minutes: int = Field(
         60, ge=0, description="Minutes after the start of an appointment until its join window closes."
     )

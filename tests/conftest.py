@@ -5,11 +5,18 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
+from hypothesis import settings
 from motor.motor_asyncio import AsyncIOMotorClient
 
 from fhir_server.store.embedded import running
+
+pytest_plugins = ("tests.served",)
+
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +35,7 @@ async def database(mongodb_uri: str) -> AsyncIterator[str]:
     """The name of a database that nobody else uses; it is dropped afterwards."""
     name = f"test_{uuid.uuid4().hex}"
     yield name
-    client = AsyncIOMotorClient(mongodb_uri)
+    client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(mongodb_uri)
     try:
         await client.drop_database(name)
     finally:

@@ -56,8 +56,8 @@ def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
     port = free_port()
     process = subprocess.Popen(
         [*COMMAND, "serve", "--port", str(port), *arguments],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         cwd=ROOT,
         env=quiet_environment(),
@@ -184,7 +184,7 @@ def test_the_policy_follows_the_settings() -> None:
 def test_a_first_start_loads_the_demo_and_its_advice_works_and_a_second_start_finds_it(tmp_path: Path) -> None:
     data = str(tmp_path / "data")
     with serving("--data", data, "--demo") as (process, port):
-        said = read_until(process.stderr, "curl -X POST")
+        said = read_until(process.stdout, "curl -X POST")
         find, book = (line for line in said.splitlines() if line.strip().startswith("curl"))
         assert "0 refused" in said
         slots = ask(find)["entry"]
@@ -196,7 +196,7 @@ def test_a_first_start_loads_the_demo_and_its_advice_works_and_a_second_start_fi
         assert not is_alive(store)
         assert f"127.0.0.1:{port}" in said
     with serving("--data", data, "--demo") as (process, port):
-        assert "demo network" not in read_until(process.stderr, "answers at")
+        assert "demo network" not in read_until(process.stdout, "answers at")
         found = read_json(f"http://127.0.0.1:{port}/fhir/Appointment/{booked['id']}")
         assert found["meta"]["versionId"] == "1"
         assert stop(process, signal.SIGTERM) in (0, 128 + signal.SIGTERM)
@@ -205,7 +205,7 @@ def test_a_first_start_loads_the_demo_and_its_advice_works_and_a_second_start_fi
 
 def test_several_workers_stop_together(tmp_path: Path) -> None:
     with serving("--data", str(tmp_path), "--workers", "2") as (process, port):
-        read_until(process.stderr, "answers at")
+        read_until(process.stdout, "answers at")
         assert read_json(f"http://127.0.0.1:{port}/fhir/metadata")["resourceType"] == "CapabilityStatement"
         assert stop(process) == 0
     with socket.socket() as probe:

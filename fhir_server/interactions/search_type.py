@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
@@ -32,7 +32,8 @@ async def search_type(server: Server, request: Request) -> Response:
         count_max=server.settings.count_max,
     )
     added = await _computed(server, row, request)
-    asked = replace(query, filter={"$and": [query.filter, {"$nor": [row.computed.hidden]}]}) if row.computed else query
+    apart = list(_apart(row, added))
+    asked = replace(query, filter={"$and": [query.filter, *apart]}) if apart else query
     page = await server.store.search(asked)
     documents, more, total = list(page.documents), page.more, page.total
     if added is not None:
@@ -51,6 +52,14 @@ async def _computed(server: Server, row: ResourceDefinition, request: Request) -
         return None
     added: Added | None = await server.store.run(row.computed.search(request.query, server.now(), server.policy))
     return added
+
+
+def _apart(row: ResourceDefinition, added: Added | None) -> Iterator[Json]:
+    """The filters of stored resources that do not count: those computed anew, those withheld."""
+    if row.computed:
+        yield {"$nor": [row.computed.hidden]}
+    if added and added.withheld:
+        yield {"_id": {"$nin": sorted(added.withheld)}}
 
 
 def _as_stored(server: Server, row: ResourceDefinition, resource: Json) -> Json:

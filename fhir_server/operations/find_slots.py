@@ -26,7 +26,7 @@ async def find_slots(server: Server, request: Request) -> Response:
         stored = await server.store.read("Schedule", request.id)
         if stored is None or stored.resource is None:
             raise FhirError("not-found", f"Schedule/{request.id} does not exist.")
-    offers = await server.store.run(find(ask, server.now(), server.policy))
+    offers = (await server.store.run(find(ask, server.now(), server.policy))).offers
     count = min((arguments["_count"] or [server.settings.count_default])[0], server.settings.count_max)
     after = _after(arguments)
     rest = [offer for offer in offers if after is None or _key(offer) > after]

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from fhir_server.definitions import Added
 from fhir_server.outcome import Issue
 from fhir_server.plan import Plan
-from fhir_server.scheduling.elements import COMPUTED_TAG, say, target
+from fhir_server.scheduling.elements import COMPUTED_TAG, is_computed, say, target
 from fhir_server.scheduling.finding import Ask, find, read_slot
 from fhir_server.scheduling.policy import Policy
 from fhir_server.search.date import PREFIX, parse_span
@@ -40,9 +40,9 @@ def search(pairs: Sequence[tuple[str, str]], now: datetime, policy: Policy) -> P
     if closes <= opens:
         return None
     ask = Ask(opens, closes + policy.appointment_length_max, schedules)
-    offers = yield from find(ask, now, policy)
-    notes = () if end else (_note(closes),)
-    return Added(tuple(offer.slot for offer in offers if offer.start < closes), notes)
+    found = yield from find(ask, now, policy)
+    computed = (offer.slot for offer in found.offers if offer.start < closes and is_computed(offer.slot))
+    return Added(tuple(computed), () if end else (_note(closes),), found.withheld)
 
 
 def _schedules(pairs: Sequence[tuple[str, str]], policy: Policy) -> Iterator[str]:

@@ -211,7 +211,9 @@ def _book(
     chosen, problems = _choose(visit, bookables, slots_found, known)
     wanted = _wanted_claims(visit, chosen, known)
     load = load_claims([one.bookable for one in chosen], (claim.actor for claim in wanted), visit.start, visit.end)
-    taken = by_actor((yield [load])[0])
+    found = yield [load, ById(frozenset(f"Slot/{one.slot_id}" for one in chosen if one.slot_id))]
+    taken = by_actor(found[0])
+    chosen = _as_stored(chosen, found[1])
     problems += _people_problems(visit, chosen, known)
     problems += _time_problems(visit, chosen)
     problems += _slot_problems(visit, chosen, before)
@@ -310,6 +312,12 @@ def _choose(
         text = "No participant has a Schedule here: name a Slot, a practitioner, a room or a service that has one."
         problems.append(_problem("business-rule", text, "Appointment.participant", "no-schedule"))
     return chosen, problems
+
+
+def _as_stored(chosen: Sequence[Chosen], found: Sequence[Stored] | Sequence[Claim]) -> list[Chosen]:
+    """The choices with their Slots as they are stored: a computed one is, once it was taken."""
+    by_id = {one.id: one for one in found if isinstance(one, Stored)}
+    return [replace(one, stored=by_id.get(one.slot_id or "")) for one in chosen]
 
 
 def _new_slot_id(bookable: Bookable, visit: Visit) -> str | None:

@@ -65,8 +65,16 @@ class Offer:
     slot: Json
 
 
-def find(ask: Ask, now: datetime, policy: Policy) -> Plan[Sequence[Offer]]:
-    """Every free Slot that lies in the window, ordered. Refuses a window or a number of Schedules too large."""
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """The free Slots in order, and the ids of published ones that say free but cannot be booked."""
+
+    offers: Sequence[Offer]
+    withheld: frozenset[str]
+
+
+def find(ask: Ask, now: datetime, policy: Policy) -> Plan[Findings]:
+    """Every free Slot that lies in the window. Refuses a window or a number of Schedules too large."""
     refuse_window(ask, policy)
     schedules = yield from select_schedules(ask, policy)
     bookables = yield from load_bookables(schedules, policy)
@@ -76,7 +84,10 @@ def find(ask: Ask, now: datetime, policy: Policy) -> Plan[Sequence[Offer]]:
         for bookable in bookables
         for offer in _offers(bookable, ask, now, claims, stored.get(bookable.reference, ()))
     ]
-    return sorted(offers, key=lambda offer: (offer.start, offer.schedule, offer.slot["id"]))
+    offers.sort(key=lambda offer: (offer.start, offer.schedule, offer.slot["id"]))
+    offered = {offer.slot["id"] for offer in offers}
+    published = {slot["id"] for slots in stored.values() for slot in slots}
+    return Findings(offers, frozenset(published - offered))
 
 
 def refuse_window(ask: Ask, policy: Policy) -> None:

@@ -25,7 +25,7 @@ from fhir_server.store.guards import Guards
 from fhir_server.store.measure import Commands, counted
 from fhir_server.store.outbox import Happened
 from fhir_server.store.reading import Page, Versions
-from fhir_server.store.schema import Client, Database, connect, database, prepare
+from fhir_server.store.schema import Client, Database, connect, database, disconnect, prepare
 from fhir_server.store.transactions import Attempt, KeyedMutex, Moved, Session, transact
 from fhir_server.store.writes import Frame, Order, Replay
 
@@ -76,14 +76,14 @@ class Store:
         """
         with answering():
             await prepare(uri, name, rows)
-            client = connect(uri, statement_seconds_max=deadline_seconds + 1, event_listeners=[Commands()])
+            client = connect(uri, deadline_seconds=deadline_seconds, event_listeners=[Commands()])
             return cls(client, database(client, name), Frame(rows, zone, base, now), deadline_seconds)
 
     async def close(self) -> None:
         """Waits for the transactions under way, then disconnects."""
         if self.under_way:
             await asyncio.wait(self.under_way)
-        self.client.close()
+        await disconnect(self.client)
 
     async def ready(self) -> bool:
         """Whether the store takes writes at present."""

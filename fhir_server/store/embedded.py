@@ -100,30 +100,34 @@ def _owned(directory: Path) -> Iterator[str]:
             try:
                 _wait_for_guests(directory)
             finally:
-                _stop(process)
+                stop(process)
                 (directory / "store.json").unlink(missing_ok=True)
 
 
 def _start(directory: Path) -> tuple[subprocess.Popen[bytes], int]:
-    """A store that answers and its port. A port taken by someone else meanwhile costs one more try."""
-    engine = _engine(directory)
-    for last in (*[False] * (STARTS_MAX - 1), True):
+    """A store that answers, and its port. A port that somebody else takes meanwhile costs one more try."""
+    for _ in range(STARTS_MAX):
         port = _free_port()
-        process = _spawn(engine, directory, port)
-        try:
-            description = {"pid": process.pid, "port": port, "engine": engine.name}
-            (directory / "store.json").write_text(json.dumps(description) + "\n")
-            if _answers_in_time(engine, process, port):
-                log.info("%s answers on port %d, its data is in %s", engine.name, port, directory / "store")
-                return process, port
-        except BaseException:
-            _stop(process)
-            raise
-        ended = process.poll() is not None
-        _stop(process)
-        if last or not ended:
-            break
-    raise StoreNotStarted(f"{engine.name} did not start.\n{_log_end(directory)}")
+        process = launch(directory, port)
+        if process.poll() is None:
+            return process, port
+    raise StoreNotStarted(f"The store did not start.\n{_log_end(directory)}")
+
+
+def launch(directory: Path, port: int) -> subprocess.Popen[bytes]:
+    """A store on that port: it answers, or its process has ended. Raises StoreNotStarted if it does neither."""
+    engine = _engine(directory)
+    process = _spawn(engine, directory, port)
+    try:
+        description = {"pid": process.pid, "port": port, "engine": engine.name}
+        (directory / "store.json").write_text(json.dumps(description) + "\n")
+        if _answers_in_time(engine, process, port) or process.poll() is not None:
+            log.info("%s was started on port %d, its data is in %s", engine.name, port, directory / "store")
+            return process
+        raise StoreNotStarted(f"{engine.name} did not answer within {START_SECONDS_MAX:.0f} s.\n{_log_end(directory)}")
+    except BaseException:
+        stop(process)
+        raise
 
 
 def _engine(directory: Path) -> Engine:
@@ -229,7 +233,7 @@ def _answers_in_time(engine: Engine, process: subprocess.Popen[bytes], port: int
     return False
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
     """Ends the store in order, or by force past the deadline. A second Ctrl-C does not leave it behind."""
     if process.poll() is None:
         process.terminate()

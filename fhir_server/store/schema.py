@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -22,8 +23,8 @@ Database: TypeAlias = AsyncIOMotorDatabase[Json]
 NAMESPACE_EXISTS = 48
 NO_TRANSACTIONS = frozenset({20, 263})
 
-HOUR_SECONDS = 3600
-DAY_SECONDS = 24 * HOUR_SECONDS
+WAIT_SECONDS_MAX = 2.0
+DAY_SECONDS = 24 * 3600
 
 MAJORITY = WriteConcern("majority", j=True)
 
@@ -49,18 +50,24 @@ def history_name(type: str) -> str:
     return f"{type}_history"
 
 
-def connect(uri: str, *, statement_seconds_max: float | None, **options: Any) -> Client:
-    """A client whose every wait has an end; only the making of indexes may take as long as it takes."""
+def connect(uri: str, *, deadline_seconds: float | None, **options: Any) -> Client:
+    """A client whose every wait ends about the deadline; without one a statement may take as long as it takes."""
+    wait_seconds = min(WAIT_SECONDS_MAX, deadline_seconds or WAIT_SECONDS_MAX)
     return AsyncIOMotorClient(
         uri,
         appname="fhir-server",
         heartbeatFrequencyMS=500,
-        serverSelectionTimeoutMS=2_000,
-        connectTimeoutMS=2_000,
+        serverSelectionTimeoutMS=int(wait_seconds * 1000),
+        connectTimeoutMS=int(wait_seconds * 1000),
         waitQueueTimeoutMS=5_000,
-        socketTimeoutMS=None if statement_seconds_max is None else int(statement_seconds_max * 1000),
+        socketTimeoutMS=None if deadline_seconds is None else int((deadline_seconds + 1) * 1000),
         **options,
     )
+
+
+async def disconnect(client: Client) -> None:
+    """Closes the client, which says goodbye to the server, without holding up the event loop."""
+    await asyncio.to_thread(client.close)
 
 
 def database(client: Client, name: str) -> Database:
@@ -70,7 +77,7 @@ def database(client: Client, name: str) -> Database:
 
 async def prepare(uri: str, name: str, rows: Mapping[str, ResourceDefinition]) -> None:
     """Makes what is missing of the collections and indexes; refuses a MongoDB without transactions."""
-    client = connect(uri, statement_seconds_max=None)
+    client = connect(uri, deadline_seconds=None)
     try:
         db = database(client, name)
         wanted = {type: [IndexModel(keys) for keys in search.indexes(row)] for type, row in rows.items()}
@@ -85,7 +92,7 @@ async def prepare(uri: str, name: str, rows: Mapping[str, ResourceDefinition]) -
         await _refuse_without_transactions(client, db)
         await _end_abandoned(client)
     finally:
-        client.close()
+        await disconnect(client)
 
 
 async def _create(db: Database, collection: str) -> None:

@@ -130,8 +130,8 @@ async def _refuse_wrong_beginnings(db: Database, session: Session, writes: Seque
         found = db[history_name(type)].find(
             {"_id": {"$in": [*last, *next]}}, {"resource.resourceType": 1}, session=session
         )
-        deleted = {each["_id"] for each in await found.to_list(None) if each.get("resource") is None}
-        if deleted != last:
+        deletions = {each["_id"]: each.get("resource") is None for each in await found.to_list(None)}
+        if deletions != dict.fromkeys(last, True):
             raise LostRace
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import pytest
 
@@ -86,7 +88,13 @@ async def test_a_body_that_is_too_long_is_refused(client: httpx.AsyncClient) -> 
 
 
 async def test_all_that_is_wrong_is_said_at_once(client: httpx.AsyncClient) -> None:
-    wrong = {"resourceType": "Appointment", "status": "banana", "start": "2026-03-02", "participant": [{}], "wings": 2}
+    wrong: dict[str, Any] = {
+        "resourceType": "Appointment",
+        "status": "banana",
+        "start": "2026-03-02",
+        "participant": [{"required": "maybe"}],
+        "wings": 2,
+    }
     response = await client.post("/Appointment", json=wrong)
     assert response.status_code == 400
     where = {expression for issue in response.json()["issue"] for expression in issue.get("expression", ())}

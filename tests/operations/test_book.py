@@ -332,7 +332,7 @@ async def test_a_group_fills_to_its_last_place_and_no_further(clinic: httpx.Asyn
 
 
 async def test_bookings_that_do_not_clash_all_succeed(clinic: httpx.AsyncClient) -> None:
-    hours = {"daysOfWeek": ["tue"], "availableStartTime": "00:00:00", "availableEndTime": "00:00:00"}
+    hours = {"daysOfWeek": ["tue"], "allDay": True}
     numbers = range(48)
     await put(clinic, role(availableTime=[hours]), *(patient(f"p{number}") for number in numbers))
     wanted = [

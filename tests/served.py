@@ -1,0 +1,74 @@
+"""The server under test: the whole application on a database of its own, with a clock that the test sets."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from datetime import datetime
+from typing import Any
+
+import httpx
+import pytest
+
+from fhir_server.app import create
+from fhir_server.settings import Settings
+from fhir_server.store import Store
+from tests.clinic import CLINIC, NOW
+
+BASE = "http://127.0.0.1:8000/fhir/"
+
+Clock = list[datetime]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return [NOW]
+
+
+@pytest.fixture
+def set_clock(clock: Clock) -> Callable[[datetime], None]:
+    def set_to(moment: datetime) -> None:
+        clock[0] = moment
+
+    return set_to
+
+
+@pytest.fixture
+async def client_with(
+    mongodb_uri: str, database: str, clock: Clock
+) -> AsyncIterator[Callable[..., Awaitable[httpx.AsyncClient]]]:
+    """Opens a server on the test's database with these settings; with `clinic=True` the test clinic is in it."""
+    async with AsyncExitStack() as stack:
+
+        async def open_client(*, clinic: bool = False, **chosen: Any) -> httpx.AsyncClient:
+            settings = Settings(mongodb_uri=mongodb_uri, database=database, **chosen)
+            app = create(settings, lambda: clock[0])
+            await stack.enter_async_context(app.router.lifespan_context(app))
+            transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+            client = await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url=BASE))
+            client.headers["accept"] = "application/fhir+json"
+            client.app = app  # type: ignore[attr-defined]
+            for resource in CLINIC if clinic else ():
+                url = f"/{resource['resourceType']}/{resource['id']}"
+                (await client.put(url, json=resource)).raise_for_status()
+            return client
+
+        yield open_client
+
+
+@pytest.fixture
+async def client(client_with: Callable[..., Awaitable[httpx.AsyncClient]]) -> httpx.AsyncClient:
+    """A server with nothing in it."""
+    return await client_with()
+
+
+@pytest.fixture
+async def clinic(client_with: Callable[..., Awaitable[httpx.AsyncClient]]) -> httpx.AsyncClient:
+    """A server with the test clinic in it."""
+    return await client_with(clinic=True)
+
+
+@pytest.fixture
+def store(clinic: httpx.AsyncClient) -> Store:
+    """The store of the test clinic's server."""
+    return clinic.app.state.server.store  # type: ignore[attr-defined, no-any-return]

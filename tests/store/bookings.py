@@ -1,0 +1,80 @@
+"""Decisions as the rules make them, written down short, and what must hold of a store whoever wrote to it."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+
+from fhir_server.outcome import Json
+from fhir_server.plan import Claim, Decision, Event, Write
+from fhir_server.store import Store
+
+NINE = datetime(2026, 12, 1, 9, tzinfo=UTC)
+
+
+def at(minutes: float) -> datetime:
+    """So many minutes after nine."""
+    return NINE + timedelta(minutes=minutes)
+
+
+def claim(
+    owner: str,
+    start: float,
+    end: float,
+    *,
+    actor: str = "Practitioner/1",
+    pool: str | None = None,
+    capacity: int = 1,
+) -> Claim:
+    """A claim without buffers, in minutes after nine."""
+    return Claim(actor, at(start), at(end), owner, at(start), at(end), pool, capacity)
+
+
+def appointment(start: datetime, end: datetime, actors: Iterable[str], status: str = "booked") -> Json:
+    return {
+        "resourceType": "Appointment",
+        "status": status,
+        "start": start.isoformat(),
+        "end": end.isoformat(),
+        "participant": [{"actor": {"reference": actor}, "status": "accepted"} for actor in actors],
+    }
+
+
+def booking(
+    id: str, start: datetime, end: datetime, actors: Sequence[str] = ("Practitioner/1",), before: int = 0
+) -> Decision:
+    """Appointment/id occupies the actors from start to end, instead of whatever it occupied."""
+    owner = f"Appointment/{id}"
+    claims = tuple(Claim(actor, start, end, owner, start, end) for actor in actors)
+    write = Write("Appointment", id, appointment(start, end, actors), before)
+    return Decision((write,), {owner: claims}, (Event(owner, "create", None, "booked"),))
+
+
+def cancelling(id: str, start: datetime, end: datetime, actors: Sequence[str], before: int) -> Decision:
+    write = Write("Appointment", id, appointment(start, end, actors, "cancelled"), before)
+    return Decision((write,), {f"Appointment/{id}": ()})
+
+
+async def violations(store: Store) -> list[str]:
+    """What is wrong with the store: actors taken twice, by the Appointments themselves; claims without an Appointment
+    or the other way round; days with claims and without a guard."""
+    found: list[str] = []
+    taken: dict[str, list[tuple[datetime, datetime, str]]] = defaultdict(list)
+    async for document in store.db["Appointment"].find({"resource.status": "booked"}):
+        resource = document["resource"]
+        start, end = (datetime.fromisoformat(resource[name]) for name in ("start", "end"))
+        for participant in resource["participant"]:
+            taken[participant["actor"]["reference"]].append((start, end, f"Appointment/{document['_id']}"))
+    for actor, times in taken.items():
+        for (_, end, one), (start, _, other) in itertools.pairwise(sorted(times)):
+            if start < end:
+                found.append(f"{actor} is taken by {one} and {other}")
+    booked = {(actor, *time) for actor, times in taken.items() for time in times}
+    pieces = await store.db["claims"].find().to_list(None)
+    claimed = {(each["actor"], each["claim"]["start"], each["claim"]["end"], each["owner"]) for each in pieces}
+    found += [f"no claim: {each}" for each in booked - claimed] + [f"orphan: {each}" for each in claimed - booked]
+    guards = {each["_id"] async for each in store.db["guards"].find()}
+    found += [f"no guard: {each['day']}" for each in pieces if each["day"] not in guards]
+    return found
