@@ -83,10 +83,10 @@ def routes(settings: Settings) -> Iterator[Route]:
     yield Route("/health/ready", _ready)
     yield Route(f"{base}", _welcome)
     yield Route(f"{base}/metadata", _endpoint(settings, conformance.capabilities, typed=False))
+    yield from _operation_routes(settings, base)
     for type in conformance.TYPES:
         yield Route(f"{base}/{type}", _endpoint(settings, conformance.search, type))
         yield Route(f"{base}/{type}/{{id}}", _endpoint(settings, conformance.read, type))
-    yield from _operation_routes(settings, base)
     by_path: dict[str, dict[str, Handler]] = {}
     for interaction in INTERACTIONS:
         by_path.setdefault(interaction.path, {})[interaction.method] = interaction.run
@@ -125,15 +125,21 @@ def _by_method(settings: Settings, methods: dict[str, Handler]) -> Endpoint:
 def _endpoint(settings: Settings, run: Handler, type: str | None = None, *, typed: bool = True) -> Endpoint:
     async def endpoint(http: HttpRequest) -> HttpResponse:
         asked = type or http.path_params.get("type")
-        if typed and type is None and asked not in ROWS:
-            raise FhirError(
-                "not-found", f"{asked} is not a resource type of this server; see {settings.base}/metadata."
-            )
+        if typed and type is None:
+            _refuse_unserved(str(asked), settings)
         request = await wire.receive(http, settings)
         request.type = asked
         return wire.send(request, await run(http.app.state.server, request))
 
     return endpoint
+
+
+def _refuse_unserved(type: str, settings: Settings) -> None:
+    if type in conformance.TYPES:
+        text = f"The server's own {type} resources can be read and searched, nothing else."
+        raise FhirError("not-supported", text, status=405, headers={"Allow": "GET, HEAD"})
+    if type not in ROWS:
+        raise FhirError("not-found", f"{type} is not a resource type of this server; see {settings.base}/metadata.")
 
 
 async def _refuse(http: HttpRequest, error: Exception) -> HttpResponse:

@@ -13,6 +13,7 @@ PROBLEM_TEXTS: Mapping[str, str] = {
     "device-busy": "The device is taken at that time",
     "empty-time": "The end is not after the start",
     "has-bookings": "It is booked in the future and so cannot be deleted",
+    "idempotency-key-reused": "The Idempotency-Key was used for another request",
     "illegal-transition": "The status cannot move like that; the text names the legal moves",
     "in-the-past": "The time is past",
     "join-window-open": "The patient can still come, so it is not a no-show yet",

@@ -46,11 +46,16 @@ class Server:
         self.process = embedded.launch(self.directory, self.port)
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
+def free_port() -> int:
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    port = free_port()
     server = Server(tmp_path, port, embedded.launch(tmp_path, port))
     try:
         yield server
@@ -103,12 +108,8 @@ async def test_a_store_that_hangs_is_a_503_in_time(server: Server) -> None:
 
 
 async def test_opening_without_a_store_is_refused() -> None:
-    with closing(socket.socket()) as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        port = nobody.getsockname()[1]
-        await assert_unavailable(
-            Store.open(f"mongodb://127.0.0.1:{port}/?directConnection=true", "fhir", ROWS, base=BASE)
-        )
+    nobody = f"mongodb://127.0.0.1:{free_port()}/?directConnection=true"
+    await assert_unavailable(Store.open(nobody, "fhir", ROWS, base=BASE))
 
 
 async def test_a_transaction_that_a_killed_process_left_open_does_not_block_the_next_start(

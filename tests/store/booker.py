@@ -1,0 +1,76 @@
+"""A process that books, moves and cancels at random as fast as it can, and says what was acknowledged.
+
+    python -m tests.store.booker URI DATABASE SECONDS SEED
+
+prints a line for each acknowledged change: `Appointment-id version`. It ends with 0 if every answer was an
+acknowledgement, a lost race or a 503.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from fhir_server.outcome import FhirError
+from fhir_server.resources import ROWS
+from fhir_server.store import LostRace, Store
+from tests.store.bookings import NINE, booking, cancelling
+
+TASKS = 8
+ACTORS = ("Practitioner/1", "Practitioner/2", "Location/1")
+BEGIN = NINE.replace(hour=20)
+
+Times = tuple[datetime, datetime, Sequence[str]]
+
+
+def anywhere(choice: random.Random) -> Times:
+    """A time to the second, in a night across midnight, and one or two of the actors."""
+    start = BEGIN + timedelta(seconds=choice.randrange(8 * 3600))
+    actors = choice.sample(ACTORS, choice.choice((1, 1, 2)))
+    return start, start + timedelta(seconds=choice.randrange(300, 3600)), actors
+
+
+async def book_on(store: Store, name: str, choice: random.Random, until: float, told: Counter[str]) -> None:
+    """Books, moves and cancels until the time is over. An Appointment is only touched by its own task."""
+    kept: dict[str, tuple[int, Times]] = {}
+    number = 0
+    while time.monotonic() < until:
+        what = choice.choices(("book", "move", "cancel"), (70, 15, 15))[0] if kept else "book"
+        number += 1
+        id = f"{name}-{number}" if what == "book" else choice.choice(sorted(kept))
+        version, times = kept.get(id, (0, None))
+        asked = times if what == "cancel" and times else anywhere(choice)
+        decision = (cancelling if what == "cancel" else booking)(id, *asked, version)
+        try:
+            written = (await store.transact(decision))[0]
+        except LostRace:
+            told["lost"] += 1
+        except FhirError as error:
+            assert error.status == 503, error
+            told["unavailable"] += 1
+            kept.pop(id, None)
+        else:
+            told[what] += 1
+            print(id, written.version, flush=True)
+            kept[id] = (written.version, asked)
+            if what == "cancel":
+                del kept[id]
+
+
+async def main(uri: str, database: str, seconds: float, seed: str) -> None:
+    store = await Store.open(uri, database, ROWS, base="http://localhost/fhir")
+    until = time.monotonic() + seconds
+    told: Counter[str] = Counter()
+    tasks = (book_on(store, f"{seed}-{n}", random.Random(f"{seed}-{n}"), until, told) for n in range(TASKS))
+    await asyncio.gather(*tasks)
+    await store.close()
+    print(dict(told), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4]))
