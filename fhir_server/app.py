@@ -6,6 +6,7 @@ Each row of `INTERACTIONS` and `OPERATIONS` becomes a route; a request goes `wir
 
 from __future__ import annotations
 
+import traceback
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -19,7 +20,7 @@ from starlette.responses import HTMLResponse, JSONResponse
 from starlette.responses import Response as HttpResponse
 from starlette.routing import Route
 
-from fhir_server import conformance, wire
+from fhir_server import conformance, logs, wire
 from fhir_server.definitions import Handler, Operation
 from fhir_server.interactions import INTERACTIONS
 from fhir_server.operations import OPERATIONS
@@ -37,11 +38,12 @@ Endpoint = Callable[[HttpRequest], Awaitable[HttpResponse]]
 def create(settings: Settings | None = None, now: Callable[[], datetime] = utc_now) -> FastAPI:
     """The application; it opens the store at `settings.mongodb_uri` when it starts and closes it when it stops."""
     chosen = settings or Settings()
+    logs.configure(chosen)
     app = FastAPI(lifespan=_lifespan(chosen, now), openapi_url=None, docs_url=None, redoc_url=None)
     app.router.routes[:] = list(routes(chosen))
+    app.add_middleware(logs.Requests)
     app.add_exception_handler(FhirError, _refuse)
     app.add_exception_handler(HTTPException, _refuse_framework)
-    app.add_exception_handler(Exception, _fail)
     return app
 
 
@@ -69,6 +71,7 @@ async def open_server(settings: Settings, now: Callable[[], datetime] = utc_now)
         settings.database,
         ROWS,
         base=settings.base,
+        zone=policy(settings).zone,
         deadline_seconds=settings.booking_deadline_seconds,
         now=now,
     )
@@ -127,9 +130,15 @@ def _endpoint(settings: Settings, run: Handler, type: str | None = None, *, type
         asked = type or http.path_params.get("type")
         if typed and type is None:
             _refuse_unserved(str(asked), settings)
-        request = await wire.receive(http, settings)
-        request.type = asked
-        return wire.send(request, await run(http.app.state.server, request))
+        http.scope["asked"] = {"run": run.__name__, "type": asked}
+        try:
+            request = await wire.receive(http, settings)
+            request.type = asked
+            return wire.send(request, await run(http.app.state.server, request))
+        except (FhirError, HTTPException):
+            raise
+        except Exception as error:
+            return _fail(http, error)
 
     return endpoint
 
@@ -159,14 +168,12 @@ async def _refuse_framework(http: HttpRequest, error: Exception) -> HttpResponse
     return wire.outcome(error.status_code, [issue], dict(error.headers or {}))
 
 
-async def _fail(http: HttpRequest, error: Exception) -> HttpResponse:
-    """A fault of ours: the client gets an id, the log the rest, and neither a body nor a patient."""
+def _fail(http: HttpRequest, error: Exception) -> HttpResponse:
+    """A fault of ours: the client gets an id; the log gets the places, without the values that were there."""
     id = uuid.uuid4().hex
-    place = error.__traceback__
-    while place and place.tb_next:
-        place = place.tb_next
-    where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place else "?"
-    log.error("fault", id=id, method=http.method, error=type(error).__name__, where=where)
+    frames = traceback.extract_tb(error.__traceback__)[-8:]
+    places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+    log.error("fault", id=id, method=http.method, error=type(error).__name__, places=places)
     return wire.outcome(500, [Issue("exception", f"The server failed; its log knows this as {id}.")])
 
 

@@ -83,6 +83,13 @@ EXTENSIONS: tuple[Extension, ...] = (
         ),
     ),
     Extension(
+        "price",
+        "What a visit costs",
+        "The price of a visit booked on this Schedule.",
+        ("Schedule",),
+        value=("Money",),
+    ),
+    Extension(
         "remaining-places",
         "Places left",
         "How many more can book this Slot.",

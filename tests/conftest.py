@@ -32,11 +32,12 @@ def mongodb_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 async def database(mongodb_uri: str) -> AsyncIterator[str]:
-    """The name of a database that nobody else uses; it is dropped afterwards."""
+    """The name of a database that nobody else uses; it is dropped afterwards, whoever was killed while using it."""
     name = f"test_{uuid.uuid4().hex}"
     yield name
     client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(mongodb_uri)
     try:
+        await client.admin.command("killAllSessions", [])
         await client.drop_database(name)
     finally:
         client.close()

@@ -20,11 +20,11 @@ from fhir_server.scheduling.finding import (
     Bookable,
     by_actor,
     claims_on,
+    codes,
     load_bookables,
     load_claims,
     places_left,
     slot_resource,
-    tokens,
 )
 from fhir_server.scheduling.policy import Change, Policy
 
@@ -342,11 +342,11 @@ def _best(
         return None
     own = [one for one in bookables if actor in one.claimed or _names(one, reference, visit.change.policy)]
     places = {one.reference for one in visit.participants if one.reference and kind(one.reference) == "Location"}
-    types = tokens(visit.resource.get("serviceType", ()))
+    types = codes(visit.resource.get("serviceType", ()))
 
     def weigh(bookable: Bookable) -> tuple[bool, bool, int, str]:
         calendar = bookable.calendar
-        offered = tokens(calendar.schedule.get("serviceType", ()))
+        offered = codes(calendar.schedule.get("serviceType", ()))
         elsewhere = bool(places) and bool(calendar.locations) and places.isdisjoint(_places(bookable))
         refused = slots.refusals(calendar, visit.start, visit.end, visit.change.now)
         return elsewhere, bool(types) and types.isdisjoint(offered), len(refused), bookable.reference

@@ -376,16 +376,22 @@ def _wanted(calendar: Calendar, ask: Ask) -> bool:
     ]
     return (
         (not ask.locations or not places.isdisjoint(ask.locations))
-        and (not ask.service_types or not tokens(types).isdisjoint(ask.service_types))
-        and (not ask.specialties or not tokens(specialties).isdisjoint(ask.specialties))
+        and (not ask.service_types or not _tokens(types).isdisjoint(ask.service_types))
+        and (not ask.specialties or not _tokens(specialties).isdisjoint(ask.specialties))
     )
 
 
-def tokens(concepts: Iterable[Json]) -> set[str]:
-    """The index values of CodeableConcepts, as the token search writes them."""
-    codings = [coding for concept in concepts for coding in concept.get("coding", ()) if coding.get("code")]
-    exact = {f"{coding.get('system', '')}|{coding['code']}" for coding in codings}
-    return exact | {f"*|{coding['code']}" for coding in codings} | {f"{c['system']}|" for c in codings if "system" in c}
+def codes(concepts: Iterable[Json]) -> set[tuple[str | None, str]]:
+    """The systems and codes of CodeableConcepts."""
+    codings = (coding for concept in concepts for coding in concept.get("coding", ()))
+    return {(coding.get("system"), coding["code"]) for coding in codings if "code" in coding}
+
+
+def _tokens(concepts: Iterable[Json]) -> set[str]:
+    """What a token search finds CodeableConcepts by: `system|code`, `*|code` and `system|`."""
+    found = codes(concepts)
+    exact = {f"{system or ''}|{code}" for system, code in found}
+    return exact | {f"*|{code}" for _, code in found} | {f"{system}|" for system, _ in found if system}
 
 
 def slot_resource(bookable: Bookable, id: str, start: datetime, end: datetime, left: int, status: str = "free") -> Json:

@@ -215,22 +215,27 @@ def _die_with_parent() -> Callable[[], None] | None:
 
 
 def _answers_in_time(engine: Engine, process: subprocess.Popen[bytes], port: int) -> bool:
-    """Whether the store takes writes before the deadline; False at once if its process ends."""
+    """Whether this very process takes writes before the deadline; False at once if it ends."""
     deadline = time.monotonic() + START_SECONDS_MAX
     with _client(port) as client:
         prepared = False
         while process.poll() is None and time.monotonic() < deadline:
             try:
-                if not prepared:
-                    client.admin.command("ping")
+                if not prepared and _pid(client) == process.pid:
                     engine.prepare(client, port)
                     prepared = True
-                if client.admin.command("hello").get("isWritablePrimary"):
+                if prepared and client.admin.command("hello").get("isWritablePrimary"):
                     return True
             except PyMongoError as error:
                 log.debug("the store does not answer yet: %s", error)
             time.sleep(0.05)
     return False
+
+
+def _pid(client: MongoClient[Json]) -> int:
+    """The process that answers: another one may have the port."""
+    pid: int = client.admin.command("serverStatus")["pid"]
+    return pid
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
@@ -260,11 +265,11 @@ def _wait_for_guests(directory: Path) -> None:
 def _end_orphan(directory: Path) -> None:
     """Ends a store whose owner was killed. The owner's lock is ours, so nobody else is entitled to it."""
     described = _description(directory)
-    if described and _answers(described["port"]):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
+    if described and _answers(described):
+        with contextlib.suppress(ProcessLookupError):
             os.kill(described["pid"], signal.SIGKILL)
         deadline = time.monotonic() + STOP_SECONDS_MAX
-        while _answers(described["port"]) and time.monotonic() < deadline:
+        while _answers(described) and time.monotonic() < deadline:
             time.sleep(0.05)
     (directory / "store.json").unlink(missing_ok=True)
 
@@ -272,7 +277,7 @@ def _end_orphan(directory: Path) -> None:
 def _found(directory: Path) -> str | None:
     """The URI of the store that another process runs here, if it answers."""
     described = _description(directory)
-    return _uri(described["port"]) if described and _answers(described["port"]) else None
+    return _uri(described["port"]) if described and _answers(described) else None
 
 
 def _description(directory: Path) -> Json | None:
@@ -285,10 +290,11 @@ def _description(directory: Path) -> Json | None:
     return described if {int} == {type(described.get(key)) for key in ("pid", "port")} else None
 
 
-def _answers(port: int) -> bool:
-    with _client(port) as client:
+def _answers(described: Json) -> bool:
+    """Whether the store that was described is there and takes writes."""
+    with _client(described["port"]) as client:
         try:
-            return bool(client.admin.command("hello").get("isWritablePrimary"))
+            return _pid(client) == described["pid"] and client.admin.command("hello")["isWritablePrimary"]
         except PyMongoError:
             return False
 

@@ -135,11 +135,14 @@ def test_a_description_that_is_stale_or_broken_is_ignored(tmp_path: Path) -> Non
 
 
 def test_a_store_that_does_not_start_shows_the_end_of_its_log(tmp_path: Path) -> None:
-    (tmp_path / "store").mkdir()
-    (tmp_path / "store" / "WiredTiger").write_text("no such format")
-    (tmp_path / "store" / "WiredTiger.wt").write_text("no such format")
-    with pytest.raises(StoreNotStarted, match=r"(?s)The end of .*store\.log:\n.*\n"), running(tmp_path):
-        pass
+    with running(tmp_path / "one"):
+        (tmp_path / "two").mkdir()
+        (tmp_path / "two" / "store").symlink_to(tmp_path / "one" / "store")
+        with (
+            pytest.raises(StoreNotStarted, match=r"(?s)The end of .*store\.log:\n.*\n"),
+            running(tmp_path / "two"),
+        ):
+            pass
 
 
 def test_without_an_engine_the_error_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
