@@ -34,6 +34,13 @@ class ById:
 
 
 @dataclass(frozen=True, slots=True)
+class Newest:
+    """Load: the newest version of each `Type/id`, which may be the one that deleted it; unknown ones are left out."""
+
+    references: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Matching:
     """Load: resources of `type` whose index holds, for **every** code of `where`, any of the values.
 
@@ -57,7 +64,7 @@ class Claimed:
     end: datetime
 
 
-Load: TypeAlias = ById | Matching | Claimed
+Load: TypeAlias = ById | Newest | Matching | Claimed
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,11 +22,10 @@ async def find_slots(server: Server, request: Request) -> Response:
     arguments = read_arguments(OPERATION, request)
     zone = _zone(arguments)
     ask = _ask(server, request, arguments)
-    if request.id:
-        stored = await server.store.read("Schedule", request.id)
-        if stored is None or stored.resource is None:
-            raise FhirError("not-found", f"Schedule/{request.id} does not exist.")
-    offers = (await server.store.run(find(ask, server.now(), server.policy))).offers
+    found = await server.store.run(find(ask, server.now(), server.policy))
+    if request.id and f"Schedule/{request.id}" not in found.schedules:
+        raise FhirError("not-found", f"Schedule/{request.id} does not exist.")
+    offers = found.offers
     count = min((arguments["_count"] or [server.settings.count_default])[0], server.settings.count_max)
     after = _after(arguments)
     rest = [offer for offer in offers if after is None or _key(offer) > after]

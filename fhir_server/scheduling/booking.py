@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 
 from fhir_server.outcome import CANONICAL, FhirError, Issue, Json
-from fhir_server.plan import ById, Claim, Claimed, Decision, Event, Load, Matching, Plan, Stored, Write
+from fhir_server.plan import ById, Claim, Claimed, Decision, Event, Load, Matching, Newest, Plan, Stored, Write
 from fhir_server.scheduling import encounters, lifecycle, slots
 from fhir_server.scheduling.elements import claimed_as, instant, is_computed, kind, say, target, targets
 from fhir_server.scheduling.finding import (
@@ -207,11 +207,11 @@ def _book(
     """The Appointment with its Slots filled in, its claims, and the Slots it takes and gives back."""
     visit = _visit(change, before, after)
     known, slots_found, schedules = yield from _load_named(visit)
-    bookables = yield from load_bookables(schedules, change.policy)
+    bookables = yield from load_bookables(schedules, change.policy, known)
     chosen, problems = _choose(visit, bookables, slots_found, known)
     wanted = _wanted_claims(visit, chosen, known)
     load = load_claims([one.bookable for one in chosen], (claim.actor for claim in wanted), visit.start, visit.end)
-    found = yield [load, ById(frozenset(f"Slot/{one.slot_id}" for one in chosen if one.slot_id))]
+    found = yield [load, Newest(frozenset(f"Slot/{one.slot_id}" for one in chosen if one.slot_id))]
     taken = by_actor(found[0])
     chosen = _as_stored(chosen, found[1])
     problems += _people_problems(visit, chosen, known)

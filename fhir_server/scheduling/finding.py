@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 
 from fhir_server.outcome import CANONICAL, FhirError, Json
-from fhir_server.plan import ById, Claim, Claimed, Load, Matching, Plan, Stored
+from fhir_server.plan import ById, Claim, Claimed, Found, Load, Matching, Plan, Stored
 from fhir_server.scheduling import availability, slots
 from fhir_server.scheduling.availability import Calendar
 from fhir_server.scheduling.elements import (
@@ -67,10 +67,12 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """The free Slots in order, and the ids of published ones that say free but cannot be booked."""
+    """The free Slots in order, the ids of published ones that say free but cannot be booked, and the Schedules that
+    were looked at."""
 
     offers: Sequence[Offer]
     withheld: frozenset[str]
+    schedules: frozenset[str]
 
 
 def find(ask: Ask, now: datetime, policy: Policy) -> Plan[Findings]:
@@ -87,7 +89,8 @@ def find(ask: Ask, now: datetime, policy: Policy) -> Plan[Findings]:
     offers.sort(key=lambda offer: (offer.start, offer.schedule, offer.slot["id"]))
     offered = {offer.slot["id"] for offer in offers}
     published = {slot["id"] for slots in stored.values() for slot in slots}
-    return Findings(offers, frozenset(published - offered))
+    looked_at = frozenset(bookable.reference for bookable in bookables)
+    return Findings(offers, frozenset(published - offered), looked_at)
 
 
 def refuse_window(ask: Ask, policy: Policy) -> None:
@@ -153,12 +156,12 @@ def _references(found: Sequence[Stored] | Sequence[Claim]) -> set[str]:
     return {f"{one.type}/{one.id}" for one in found if isinstance(one, Stored)}
 
 
-def _in_all(found: Sequence[Sequence[Stored] | Sequence[Claim]]) -> Sequence[Stored]:
+def _in_all(found: Found) -> Sequence[Stored]:
     shared = set.intersection(*(_references(schedules) for schedules in found))
     return _distinct(schedule for schedule in found[0] if _reference(schedule) in shared)
 
 
-def _in_any(found: Sequence[Sequence[Stored] | Sequence[Claim]]) -> Sequence[Stored]:
+def _in_any(found: Found) -> Sequence[Stored]:
     return _distinct(schedule for schedules in found for schedule in schedules)
 
 
@@ -171,24 +174,31 @@ def _reference(stored: Stored | Claim) -> str:
     return f"{stored.type}/{stored.id}" if isinstance(stored, Stored) else stored.owner
 
 
-def load_bookables(schedules: Sequence[Stored], policy: Policy) -> Plan[Sequence[Bookable]]:
-    """The Schedules with their calendars, in three batches: actors, what actors name, what those are part of."""
+def load_bookables(
+    schedules: Sequence[Stored], policy: Policy, named: Mapping[str, Json] | None = None
+) -> Plan[Sequence[Bookable]]:
+    """The Schedules with their calendars, in three batches: actors, what actors name, what those are part of.
+
+    What is in `named` already, by reference, is not loaded again.
+    """
     if not schedules:
         return ()
-    known: dict[str, Json] = {}
+    known = dict(named or {})
     base = policy.base
-
-    def learn(found: Sequence[Sequence[Stored] | Sequence[Claim]]) -> None:
-        known.update(
-            (_reference(one), one.resource) for all in found for one in all if isinstance(one, Stored) and one.resource
-        )
-
     actors = {ref for one in schedules for ref in targets((one.resource or {}).get("actor", ()), base)}
     practitioners = frozenset(ref for ref in actors if kind(ref) == "Practitioner")
-    learn((yield [ById(frozenset(actors)), Matching("PractitionerRole", {"practitioner": practitioners})]))
-    learn((yield [ById(frozenset(_named(known.values(), base) - known.keys()))]))
-    learn((yield [ById(frozenset(_named(known.values(), base) - known.keys()))]))
+    loads: list[Load] = [ById(frozenset(actors - known.keys()))]
+    if practitioners:
+        loads.append(Matching("PractitionerRole", {"practitioner": practitioners}))
+    _learn(known, (yield loads))
+    for _ in range(2):
+        _learn(known, (yield [ById(frozenset(_named(known.values(), base) - known.keys()))]))
     return tuple(_bookable(one, known, policy) for one in schedules)
+
+
+def _learn(known: dict[str, Json], found: Found) -> None:
+    stored = (one for each in found for one in each if isinstance(one, Stored))
+    known.update((_reference(one), one.resource) for one in stored if one.resource)
 
 
 _NAMES: Mapping[str, tuple[str, ...]] = {

@@ -294,7 +294,8 @@ def _answers(described: Json) -> bool:
     """Whether the store that was described is there and takes writes."""
     with _client(described["port"]) as client:
         try:
-            return _pid(client) == described["pid"] and client.admin.command("hello")["isWritablePrimary"]
+            ours = _pid(client) == described["pid"]
+            return ours and client.admin.command("hello")["isWritablePrimary"] is True
         except PyMongoError:
             return False
 

@@ -11,7 +11,7 @@ from typing import Any
 from fhir_server import search
 from fhir_server.definitions import ResourceDefinition
 from fhir_server.outcome import FhirError, Json
-from fhir_server.plan import ById, Claim, Claimed, Load, Matching, Stored
+from fhir_server.plan import ById, Claim, Claimed, Load, Matching, Newest, Stored
 from fhir_server.search import Query
 from fhir_server.search.filters import any_of, conjoin
 from fhir_server.search.parameters import place
@@ -141,11 +141,7 @@ def _named(found: Mapping[str, Stored], load: ById) -> list[Stored]:
 async def _by_id(
     db: Database, rows: Mapping[str, ResourceDefinition], references: Iterable[str], milliseconds: int
 ) -> dict[str, Stored]:
-    ids: dict[str, list[str]] = defaultdict(list)
-    for reference in sorted(references):
-        type, _, id = reference.partition("/")
-        if type in rows and id:
-            ids[type].append(id)
+    ids = _ids_by_type(rows, references)
     found = await asyncio.gather(*(_documents(db, type, any_of("_id", ids[type]), milliseconds) for type in ids))
     return {
         f"{type}/{document['_id']}": stored(type, document)
@@ -154,12 +150,44 @@ async def _by_id(
     }
 
 
+def _ids_by_type(rows: Mapping[str, ResourceDefinition], references: Iterable[str]) -> dict[str, list[str]]:
+    ids: dict[str, list[str]] = defaultdict(list)
+    for reference in sorted(references):
+        type, _, id = reference.partition("/")
+        if type in rows and id:
+            ids[type].append(id)
+    return ids
+
+
 async def _other(
-    db: Database, rows: Mapping[str, ResourceDefinition], load: Matching | Claimed, milliseconds: int
+    db: Database, rows: Mapping[str, ResourceDefinition], load: Newest | Matching | Claimed, milliseconds: int
 ) -> list[Stored] | list[Claim]:
     if isinstance(load, Claimed):
         return await _claimed(db, load, milliseconds)
+    if isinstance(load, Newest):
+        return await _newest(db, rows, load, milliseconds)
     return await _matching(db, rows[load.type], load, milliseconds)
+
+
+async def _newest(
+    db: Database, rows: Mapping[str, ResourceDefinition], load: Newest, milliseconds: int
+) -> list[Stored]:
+    """The current versions; for what has none, the last deletion."""
+    current, deleted = await asyncio.gather(
+        _by_id(db, rows, load.references, milliseconds),
+        asyncio.gather(
+            *(
+                _documents(db, history_name(type), {**any_of("id", ids), "resource": None}, milliseconds)
+                for type, ids in _ids_by_type(rows, load.references).items()
+            )
+        ),
+    )
+    found = dict(current)
+    for type, documents in zip(_ids_by_type(rows, load.references), deleted, strict=True):
+        for each in sorted((stored(type, document) for document in documents), key=lambda each: each.version):
+            if f"{type}/{each.id}" not in current:
+                found[f"{type}/{each.id}"] = each
+    return [found[reference] for reference in sorted(found)]
 
 
 async def _matching(db: Database, row: ResourceDefinition, load: Matching, milliseconds: int) -> list[Stored]:

@@ -358,3 +358,15 @@ async def test_book_needs_a_slot_with_a_patient_or_an_appointment(clinic: httpx.
     assert_outcome(await clinic.post("/Appointment/none/$book"), 404, "not-found")
     wrong = {"resourceType": "Parameters", "parameter": [{"name": "colour", "valueString": "red"}]}
     assert_outcome(await clinic.post("/Appointment/$book", json=wrong), 400, "invalid")
+
+
+async def test_a_time_whose_slot_was_deleted_can_be_booked_again(clinic: httpx.AsyncClient) -> None:
+    booked = (await clinic.post("/Appointment", json=appointment())).json()
+    await clinic.put(
+        f"/Appointment/{booked['id']}", json={**booked, "status": "cancelled", "cancelationReason": REASON}
+    )
+    assert (await clinic.delete(f"/{SLOT}")).status_code == 204
+    assert (await clinic.get(f"/{SLOT}")).json()["status"] == "free"
+    again = await clinic.post("/Appointment", json=appointment())
+    assert again.status_code == 201, again.text
+    assert (await clinic.get(f"/{SLOT}")).headers["etag"] == 'W/"4"'
