@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 from uvicorn.supervisors import Multiprocess
 
-from fhir_server import app, conformance, demo, document, loading
+from fhir_server import app, conformance, demo, document, documentation, loading
 from fhir_server.greeting import say_what_to_try
 from fhir_server.outcome import FhirError, Issue, Json
 from fhir_server.resources import ROWS
@@ -112,21 +112,30 @@ def write_conformance(
 ) -> None:
     """Write the published definitions.
 
-    What the server says of itself: CapabilityStatement, OperationDefinitions and the rest.
+    What the server says of itself: CapabilityStatement, OperationDefinitions and the rest, and the tables in the
+    pages beside them (README.md, docs).
     """
-    wanted = {name: _spell(definition) for name, definition in conformance.definitions().items()}
-    kept = {file.name: file.read_bytes() for file in directory.glob("*.json")}
-    changed = sorted(name for name in wanted.keys() | kept.keys() if wanted.get(name) != kept.get(name))
-    for name in changed:
-        typer.echo(f"{'gone' if name not in wanted else 'new' if name not in kept else 'changed'}  {name}")
+    pages = _pages(directory)
+    wanted = {directory / name: _spell(definition) for name, definition in conformance.definitions().items()}
+    wanted |= {page: documentation.rewrite(page.read_text("utf-8")).encode() for page in pages}
+    kept = {file: file.read_bytes() for file in (*directory.glob("*.json"), *pages)}
+    changed = sorted(file for file in wanted.keys() | kept.keys() if wanted.get(file) != kept.get(file))
+    for file in changed:
+        typer.echo(f"{'gone' if file not in wanted else 'new' if file not in kept else 'changed'}  {file.name}")
     if check:
         raise typer.Exit(1 if changed else 0)
     directory.mkdir(parents=True, exist_ok=True)
-    for name in changed:
-        if name in wanted:
-            (directory / name).write_bytes(wanted[name])
+    for file in changed:
+        if file in wanted:
+            file.write_bytes(wanted[file])
         else:
-            (directory / name).unlink()
+            file.unlink()
+
+
+def _pages(definitions: Path) -> list[Path]:
+    """The pages for people of the project whose `conformance/definitions` these are."""
+    project = definitions.parent.parent
+    return sorted((*project.glob("README.md"), *project.glob("docs/*.md")))
 
 
 def version() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from fhir_server.scheduling.booking import ALTERNATIVE
+from fhir_server.scheduling.alternatives import ALTERNATIVE
 from tests.clinic import (
     MONDAY,
     REASON,

@@ -1,0 +1,145 @@
+"""Why an Appointment cannot be booked: every check, each problem with its code and where it is (docs/booking.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import pairwise
+
+from fhir_server.outcome import Issue, Json
+from fhir_server.plan import Claim
+from fhir_server.scheduling import lifecycle, slots
+from fhir_server.scheduling.choosing import places_of
+from fhir_server.scheduling.elements import claimed_as, kind, say, target
+from fhir_server.scheduling.finding import PUBLISHED_REFUSALS
+from fhir_server.scheduling.visit import Chosen, Participant, Visit, occupies, problem, slots_of, span
+
+SERVED = frozenset({"Patient", "Practitioner", "PractitionerRole", "Location", "HealthcareService"})
+"""Participants of these types must be stored here; others (Device, RelatedPerson) are taken at their word."""
+
+TIME_TEXTS: Mapping[str, str] = {
+    "schedule-inactive": "The Schedule is not active.",
+    "outside-horizon": "The time is outside the Schedule's planningHorizon.",
+    "outside-hours": "The time is outside the hours that the Schedule is open.",
+    "blocked": "The time is blocked (notAvailable or a closing).",
+    "off-grid": "The start is not one at which the Schedule's slots begin.",
+    "in-the-past": "The time is past. To record a visit that took place, write it as fulfilled.",
+    "too-soon": "The start is nearer than the Schedule's minimum notice.",
+    "too-far": "The start is beyond the Schedule's booking window.",
+}
+"""What each refusal by the rules of time says."""
+
+CONFLICT_TEXTS: Mapping[str, tuple[str, str]] = {
+    "Patient": ("patient-busy", "The patient has another appointment at that time."),
+    "Practitioner": ("practitioner-busy", "The practitioner is taken at that time, buffers included."),
+    "Location": ("location-busy", "The room is taken at that time."),
+    "Device": ("device-busy", "The device is taken at that time."),
+    "Schedule": ("schedule-full", "No place is left on the Schedule at that time."),
+    "#day": ("day-full", "The Schedule has its maximum of appointments on that day."),
+}
+"""By the type of what is taken: our code and what it says. Nothing says who took it."""
+
+
+def people_problems(visit: Visit, chosen: Sequence[Chosen], known: Mapping[str, Json]) -> list[Issue]:
+    """Who takes part must exist, be active, and belong where the visit is."""
+    problems = []
+    if not any(one.reference is None for one in visit.participants) and not visit.patients:
+        text = "A booking needs a Patient among its participants."
+        problems.append(problem("business-rule", text, "Appointment.participant", "patient-required"))
+    for participant in visit.participants:
+        reference = participant.reference
+        if reference and kind(reference) in SERVED:
+            problems += _participant_problems(visit, participant, reference, known.get(reference), chosen)
+    return problems
+
+
+_NOUNS = {
+    "Patient": "patient",
+    "Practitioner": "practitioner",
+    "PractitionerRole": "practitioner",
+    "Location": "location",
+    "HealthcareService": "service",
+}
+
+
+def _participant_problems(
+    visit: Visit, participant: Participant, reference: str, resource: Json | None, chosen: Sequence[Chosen]
+) -> Iterator[Issue]:
+    noun = _NOUNS[kind(reference)]
+    where = participant.expression
+    if resource is None:
+        yield problem("not-found", f"{reference} does not exist here.", where, f"{noun}-unknown")
+        return
+    if resource.get("active") is False or resource.get("status") in ("suspended", "inactive"):
+        yield problem("business-rule", f"{reference} is not active.", where, f"{noun}-inactive")
+    base = visit.change.policy.base
+    if noun == "patient" and (owner := target(resource.get("managingOrganization"), base)):
+        organizations = {f"Organization/{one['id']}" for c in chosen for one in c.bookable.calendar.organizations}
+        if organizations and owner not in organizations:
+            text = "The patient is not registered with the organization of the Schedule."
+            yield problem("business-rule", text, where, "patient-other-organization")
+    if noun == "location":
+        part_of = target(resource.get("partOf"), base)
+        if any(
+            one.bookable.calendar.locations and places_of(one.bookable).isdisjoint({reference, part_of})
+            for one in chosen
+        ):
+            text = f"The Schedule is not at {reference}."
+            yield problem("business-rule", text, where, "not-at-location")
+
+
+ARRIVING = frozenset({"in-the-past", "too-soon", "too-far", "off-grid"})
+"""What does not refuse a patient who is already there, or an import."""
+
+
+def time_problems(visit: Visit, chosen: Sequence[Chosen]) -> list[Issue]:
+    """Why the rules of the Schedules do not offer this time; a time that it has already is not asked again."""
+    problems: dict[str, Issue] = {}
+    if not visit.moved:
+        return []
+    waived = ARRIVING if visit.change.recording or visit.resource["status"] in lifecycle.PRESENT else frozenset()
+    for one in chosen:
+        for code in slots.refusals(one.bookable.calendar, visit.start, visit.end, visit.change.now):
+            if code not in waived and (not one.published or code in PUBLISHED_REFUSALS):
+                text = f"{TIME_TEXTS[code]} ({one.bookable.reference})"
+                problems.setdefault(code, problem("business-rule", text, "Appointment.start", code))
+    return list(problems.values())
+
+
+def slot_problems(visit: Visit, chosen: Sequence[Chosen], before: Json | None) -> list[Issue]:
+    """A named Slot must be free or its own already, and the Slots of a Schedule must be exactly the visit's time."""
+    problems = []
+    own = set(slots_of(before, visit.change.policy)) if before and occupies(before) else set()
+    spans: dict[str, list[tuple[datetime, datetime]]] = {}
+    for index, reference in enumerate(visit.slots):
+        one = next((one for one in chosen if f"Slot/{one.slot_id}" == reference), None)
+        if one is None:
+            continue
+        spans.setdefault(one.bookable.reference, []).append(span(one))
+        status = one.stored.resource["status"] if one.stored and one.stored.resource else "free"
+        if one.published and status != "free" and reference not in own:
+            text = f"{reference} is {status}."
+            problems.append(problem("conflict", text, f"Appointment.slot[{index}]", "slot-not-free"))
+    for schedule, times in spans.items():
+        times.sort()
+        adjacent = all(first[1] == second[0] for first, second in pairwise(times))
+        if not adjacent or (times[0][0], times[-1][1]) != (visit.start, visit.end):
+            said = " and ".join(f"{say(start)} to {say(end)}" for start, end in times)
+            text = f"The Slots of {schedule} are {said}: start and end must be theirs."
+            problems.append(problem("business-rule", text, "Appointment.slot", "slot-mismatch"))
+    return problems
+
+
+def conflicts(
+    visit: Visit, wanted: Sequence[Claim], taken: Mapping[str, Sequence[Claim]], known: Mapping[str, Json]
+) -> list[Issue]:
+    """Whose time is taken already. That the Schedule is full is said only if nothing nearer explains it."""
+    base = visit.change.policy.base
+    named = {claimed_as(one.reference, known, base): one.expression for one in visit.participants if one.reference}
+    full = [one for one in wanted if slots.room_left(taken.get(one.actor, ()), one) < one.units]
+    people = [one for one in full if kind(one.actor) != "Schedule" or one.actor.endswith("#day")]
+    problems = []
+    for claim in people or full:
+        code, text = CONFLICT_TEXTS["#day" if claim.actor.endswith("#day") else kind(claim.actor)]
+        problems.append(problem("conflict", text, named.get(claim.actor, "Appointment.start"), code))
+    return problems

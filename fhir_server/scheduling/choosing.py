@@ -1,0 +1,158 @@
+"""Which Schedules an Appointment is on: those of the Slots it names, and the best one of each other participant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+from fhir_server.outcome import Issue, Json
+from fhir_server.plan import ById, Claim, Load, Matching, Plan, Stored
+from fhir_server.scheduling import slots
+from fhir_server.scheduling.elements import claimed_as, is_computed, kind, target, targets
+from fhir_server.scheduling.finding import Bookable, claims_on, codes
+from fhir_server.scheduling.policy import Policy
+from fhir_server.scheduling.visit import Chosen, Participant, Visit, problem
+
+
+def load_named(visit: Visit) -> Plan[tuple[dict[str, Json], dict[str, Stored], Sequence[Stored]]]:
+    """What the Appointment names, its Slots as stored, and the Schedules it can be on; two batches."""
+    references = {one.reference for one in visit.participants if one.reference}
+    practitioners = frozenset(ref for ref in references if kind(ref) == "Practitioner")
+    loads: list[Load] = [ById(frozenset({*references, *visit.slots}))]
+    loads.append(Matching("PractitionerRole", {"practitioner": practitioners}))
+    found = [one for batch in (yield loads) for one in batch if isinstance(one, Stored)]
+    known = {f"{one.type}/{one.id}": one.resource for one in found if one.resource}
+    slots_found = {f"Slot/{one.id}": one for one in found if one.type == "Slot"}
+    interest = _interest(references, known)
+    wanted = {_schedule_of_slot(ref, slots_found, visit.change.policy) for ref in visit.slots} - {None}
+    schedules = yield [
+        ById(frozenset(filter(None, wanted))),
+        Matching("Schedule", {"actor": frozenset(interest)}),
+    ]
+    by_id = {one.id: one for batch in schedules for one in batch if isinstance(one, Stored)}
+    return known, slots_found, [by_id[id] for id in sorted(by_id)]
+
+
+def _interest(references: set[str], known: Mapping[str, Json]) -> set[str]:
+    """The actors whose Schedules an Appointment with these participants may be on: people, rooms and devices; only
+    if there are none, the sites and services."""
+    roles = {ref for ref in known if kind(ref) == "PractitionerRole"}
+    rooms = {ref for ref in references if claimed_as(ref, known, "") and kind(ref) != "Patient"}
+    people = {ref for ref in references if kind(ref) == "Practitioner"}
+    sites = {ref for ref in references if kind(ref) in ("Location", "HealthcareService")}
+    return (roles | rooms | people) or sites
+
+
+def _schedule_of_slot(reference: str, stored: Mapping[str, Stored], policy: Policy) -> str | None:
+    slot = stored.get(reference)
+    if slot and slot.resource:
+        return target(slot.resource["schedule"], policy.base)
+    parsed = slots.parse_slot_id(reference.partition("/")[2])
+    return f"Schedule/{parsed[0]}" if parsed else None
+
+
+def choose(
+    visit: Visit, bookables: Sequence[Bookable], stored: Mapping[str, Stored], known: Mapping[str, Json]
+) -> tuple[list[Chosen], list[Issue]]:
+    """The Schedules the Appointment is on: those of its Slots, then the best one of each participant not covered."""
+    by_reference = {bookable.reference: bookable for bookable in bookables}
+    chosen: list[Chosen] = []
+    problems: list[Issue] = []
+    for index, reference in enumerate(visit.slots):
+        bookable = by_reference.get(_schedule_of_slot(reference, stored, visit.change.policy) or "")
+        slot = stored.get(reference)
+        if bookable is None:
+            text = f"{reference} is neither stored nor a computed Slot of a Schedule here."
+            problems.append(problem("not-found", text, f"Appointment.slot[{index}]", "slot-unknown"))
+        else:
+            published = slot is not None and slot.resource is not None and not is_computed(slot.resource)
+            chosen.append(Chosen(bookable, reference.partition("/")[2], slot, published))
+    for participant in visit.participants:
+        covered = {actor for one in chosen for actor in one.bookable.claimed}
+        best = _best(visit, participant, bookables, covered, known)
+        if best is not None:
+            chosen.append(Chosen(best, _new_slot_id(best, visit), None))
+        elif _lacks_schedule(participant, covered, known):
+            text = "No Schedule here is for this participant, so there is no time to book."
+            problems.append(problem("business-rule", text, participant.expression, "no-schedule"))
+    if not chosen and not problems:
+        text = "No participant has a Schedule here: name a Slot, a practitioner, a room or a service that has one."
+        problems.append(problem("business-rule", text, "Appointment.participant", "no-schedule"))
+    return chosen, problems
+
+
+def as_stored(chosen: Sequence[Chosen], found: Sequence[Stored] | Sequence[Claim]) -> list[Chosen]:
+    """The choices with their computed Slots as they are stored, which they are once they were taken."""
+    by_id = {one.id: one for one in found if isinstance(one, Stored)}
+    return [one if one.published else replace(one, stored=by_id.get(one.slot_id or "")) for one in chosen]
+
+
+def _new_slot_id(bookable: Bookable, visit: Visit) -> str | None:
+    minutes = (visit.end - visit.start) // timedelta(minutes=1)
+    return slots.slot_id(bookable.reference.partition("/")[2], visit.start, minutes)
+
+
+def _best(
+    visit: Visit,
+    participant: Participant,
+    bookables: Sequence[Bookable],
+    covered: set[str],
+    known: Mapping[str, Json],
+) -> Bookable | None:
+    """The Schedule for a participant that no chosen one covers: at the right place, with the asked service type,
+    open at that time, in that order of weight."""
+    reference = participant.reference
+    if reference is None or participant.required == "information-only" or kind(reference) == "Patient":
+        return None
+    actor = claimed_as(reference, known, visit.change.policy.base)
+    if actor in covered or (actor is None and covered):
+        return None
+    own = [one for one in bookables if actor in one.claimed or _names(one, reference, visit.change.policy)]
+    places = {one.reference for one in visit.participants if one.reference and kind(one.reference) == "Location"}
+    types = codes(visit.resource.get("serviceType", ()))
+
+    def weigh(bookable: Bookable) -> tuple[bool, bool, int, str]:
+        calendar = bookable.calendar
+        offered = codes(calendar.schedule.get("serviceType", ()))
+        elsewhere = bool(places) and bool(calendar.locations) and places.isdisjoint(places_of(bookable))
+        refused = slots.refusals(calendar, visit.start, visit.end, visit.change.now)
+        return elsewhere, bool(types) and types.isdisjoint(offered), len(refused), bookable.reference
+
+    return min(own, key=weigh, default=None)
+
+
+def _names(bookable: Bookable, reference: str, policy: Policy) -> bool:
+    return reference in set(targets(bookable.calendar.schedule["actor"], policy.base))
+
+
+def places_of(bookable: Bookable) -> set[str]:
+    return {f"Location/{location['id']}" for location in bookable.calendar.locations}
+
+
+def _lacks_schedule(participant: Participant, covered: set[str], known: Mapping[str, Json]) -> bool:
+    reference = participant.reference
+    if reference is None or reference not in known or participant.required == "information-only":
+        return False
+    return kind(reference) in ("Practitioner", "PractitionerRole") and claimed_as(reference, known, "") not in covered
+
+
+def wanted_claims(visit: Visit, chosen: Sequence[Chosen], known: Mapping[str, Json]) -> tuple[Claim, ...]:
+    """Everything the Appointment takes: its Schedules with their actors, then the participants beside them."""
+    wanted: dict[str, Claim] = {}
+    for one in chosen:
+        for claim in claims_on(one.bookable, visit.start, visit.end, visit.owner, visit.units):
+            wanted.setdefault(claim.actor, claim)
+    first = chosen[0].bookable if chosen else None
+    for participant in visit.participants:
+        if participant.reference is None or participant.required == "information-only":
+            continue
+        actor = claimed_as(participant.reference, known, visit.change.policy.base)
+        if actor is None:
+            continue
+        times = visit.start, visit.end
+        alone = Claim(actor, *times, visit.owner, *times)
+        if first and kind(actor) != "Patient":
+            alone = replace(alone, pool=first.reference, capacity=first.calendar.parameters.capacity, units=visit.units)
+        wanted.setdefault(actor, alone)
+    return tuple(wanted.values())

@@ -1,0 +1,118 @@
+"""An Appointment that asks for time, read once: when, who, on which Slots."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from fhir_server.outcome import FhirError, Issue, Json
+from fhir_server.plan import Stored
+from fhir_server.scheduling import lifecycle, slots
+from fhir_server.scheduling.elements import instant, kind, target, targets
+from fhir_server.scheduling.finding import Bookable
+from fhir_server.scheduling.policy import Change, Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Participant:
+    """One participant that has not declined: its place in the Appointment and whom it is."""
+
+    index: int
+    reference: str | None
+    required: str
+
+    @property
+    def expression(self) -> str:
+        return f"Appointment.participant[{self.index}].actor"
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A Schedule that the Appointment is on, and the Slot for it: stored, or computed and not stored yet."""
+
+    bookable: Bookable
+    slot_id: str | None
+    stored: Stored | None
+    published: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """What is asked for, read out of the Appointment once."""
+
+    owner: str
+    start: datetime
+    end: datetime
+    participants: tuple[Participant, ...]
+    slots: tuple[str, ...]
+    moved: bool
+    resource: Json
+    change: Change
+
+    @property
+    def patients(self) -> list[str]:
+        return [one.reference for one in self.participants if one.reference and kind(one.reference) == "Patient"]
+
+    @property
+    def units(self) -> int:
+        return max(1, len(self.patients))
+
+
+def read_visit(change: Change, before: Json | None, after: Json) -> Visit:
+    """Refuses an Appointment longer than any may be. A move drops Slots that were of the former time."""
+    start, end = instant(after["start"]), instant(after["end"])
+    if end <= start:
+        raise FhirError("business-rule", "`end` must be after `start`.", "Appointment.end", problem="empty-time")
+    if end - start > change.policy.appointment_length_max:
+        text = f"An Appointment lasts at most {change.policy.appointment_hours_max} hours."
+        raise FhirError("business-rule", text, "Appointment.end", problem="too-long")
+    participants = read_participants(after, change.policy.base)
+    named = slots_of(after, change.policy)
+    if before and "start" in before and named == slots_of(before, change.policy):
+        named = () if (start, end) != (instant(before["start"]), instant(before["end"])) else named
+    moved = not (before and occupies(before)) or time_of(before, change.policy) != time_of(after, change.policy)
+    return Visit(f"Appointment/{change.id}", start, end, participants, named, moved, after, change)
+
+
+def span(one: Chosen) -> tuple[datetime, datetime]:
+    """The time of the Slot, as it is stored or as its id says."""
+    if one.stored and one.stored.resource:
+        return instant(one.stored.resource["start"]), instant(one.stored.resource["end"])
+    parsed = slots.parse_slot_id(one.slot_id or "")
+    assert parsed is not None, "a chosen Slot is stored or has a computed id"
+    _, start, minutes = parsed
+    return start, start + timedelta(minutes=minutes)
+
+
+def occupies(appointment: Json) -> bool:
+    """Whether the Appointment's status takes up the time of those who take part."""
+    return appointment["status"] in lifecycle.OCCUPYING
+
+
+def time_of(appointment: Json, policy: Policy) -> tuple[object, ...]:
+    """When an Appointment is, and on which Slots."""
+    return instant(appointment["start"]), instant(appointment["end"]), frozenset(slots_of(appointment, policy))
+
+
+def people_of(appointment: Json, policy: Policy) -> frozenset[tuple[str | None, str]]:
+    """Who takes part in an Appointment."""
+    return frozenset((one.reference, one.required) for one in read_participants(appointment, policy.base))
+
+
+def read_participants(appointment: Json, base: str) -> tuple[Participant, ...]:
+    """The participants that have not declined."""
+    return tuple(
+        Participant(index, target(one.get("actor"), base), one.get("required", "required"))
+        for index, one in enumerate(appointment["participant"])
+        if one["status"] != "declined"
+    )
+
+
+def slots_of(appointment: Json | None, policy: Policy) -> tuple[str, ...]:
+    """The Slots that the Appointment names."""
+    return tuple(targets((appointment or {}).get("slot", ()), policy.base, "Slot"))
+
+
+def problem(code: str, text: str, expression: str, problem: str) -> Issue:
+    """An Issue with a code of ours at one element."""
+    return Issue(code, text, (expression,), problem)
