@@ -34,7 +34,7 @@ def configure(settings: Settings) -> None:
 
 
 class Requests:
-    """ASGI middleware that logs what each request asked for, without ids or queries, and how long it took in milliseconds."""
+    """ASGI middleware that logs what each request asked for, without ids or queries, and its milliseconds."""
 
     def __init__(self, app: Application) -> None:
         self.app = app

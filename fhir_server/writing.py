@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeAlias
 
@@ -28,6 +29,10 @@ def utc_now() -> datetime:
     return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
+WRITES_AT_ONCE_MAX = 8
+"""Writes that a process has under way; more only get in each other's way (benchmarks/race.py)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """What interactions and operations work with."""
@@ -37,6 +42,7 @@ class Server:
     policy: Policy
     rows: Mapping[str, ResourceDefinition]
     now: Callable[[], datetime] = utc_now
+    admission: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(WRITES_AT_ONCE_MAX))
 
     @property
     def base(self) -> str:
@@ -72,6 +78,39 @@ async def write(
     Refuses what `propose`, the validation or the type's rules refuse; answers 503 with Retry-After when the
     deadline passes before a race is won.
     """
+    async with _admitted(server):
+        return await _write(server, type, id, propose, who, recording, replay)
+
+
+@asynccontextmanager
+async def _admitted(server: Server) -> AsyncIterator[None]:
+    """A place among the writes under way; 503 if none gets free before the deadline. Those who wait hold nothing up,
+    while all at once would only lose races against each other."""
+    try:
+        async with asyncio.timeout(server.settings.booking_deadline_seconds):
+            await server.admission.acquire()
+    except TimeoutError:
+        raise _overdue() from None
+    try:
+        yield
+    finally:
+        server.admission.release()
+
+
+def _overdue() -> FhirError:
+    text = "Others were writing the same at the same time. Nothing was written; try again."
+    return FhirError("transient", text, headers={"Retry-After": "1"})
+
+
+async def _write(
+    server: Server,
+    type: str,
+    id: str | None,
+    propose: Propose,
+    who: str | None,
+    recording: bool,
+    replay: Replay | None,
+) -> Written:
     row = server.rows[type]
     loop = asyncio.get_running_loop()
     deadline = loop.time() + server.settings.booking_deadline_seconds
@@ -96,8 +135,7 @@ async def write(
             continue
         created = before is None or before.resource is None
         return Written(stored[0], 201 if created and after is not None else 200)
-    text = "Others were writing the same at the same time. Nothing was written; try again."
-    raise FhirError("transient", text, headers={"Retry-After": "1"})
+    raise _overdue()
 
 
 def _plain(change: Change) -> Decision:

@@ -11,6 +11,7 @@ from fhir_server import search
 from fhir_server.definitions import Added, Interaction, Request, ResourceDefinition, Response
 from fhir_server.outcome import Issue, Json, operation_outcome
 from fhir_server.search import Query
+from fhir_server.search.filters import conjoin
 from fhir_server.writing import Server
 
 
@@ -33,7 +34,7 @@ async def search_type(server: Server, request: Request) -> Response:
     )
     added = await _computed(server, row, request)
     apart = list(_apart(row, added))
-    asked = replace(query, filter={"$and": [query.filter, *apart]}) if apart else query
+    asked = replace(query, filter=conjoin(query.filter, *apart)) if apart else query
     page = await server.store.search(asked)
     documents, more, total = list(page.documents), page.more, page.total
     if added is not None:
