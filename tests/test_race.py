@@ -1,0 +1,19 @@
+"""The race of benchmarks/race.py, shortened: two servers on one store, bookers in several processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+RACE = Path(__file__).parents[1] / "benchmarks" / "race.py"
+
+
+@pytest.mark.parametrize("more", [(), ("--kill-server", "2")], ids=["undisturbed", "servers killed"])
+def test_racing_bookers_never_book_anybody_twice_and_lose_nothing(tmp_path: Path, more: tuple[str, ...]) -> None:
+    arguments = ["--seconds", "5", "--bookers", "16", "--processes", "2", "--data", str(tmp_path), *more]
+    run = subprocess.run([sys.executable, RACE, *arguments], capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert '"book 201"' in run.stdout
