@@ -147,7 +147,7 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     """Serves on the socket until a signal; with several workers each process has its own event loop."""
     os.environ.update(environment(settings))
     config = uvicorn.Config(
-        "fhir_server.app:create",
+        "fhir_server.app:worker" if settings.workers > 1 else "fhir_server.app:create",
         factory=True,
         host=settings.host,
         port=settings.port,

@@ -6,6 +6,7 @@ Each row of `INTERACTIONS` and `OPERATIONS` becomes a route; a request goes `wir
 
 from __future__ import annotations
 
+import signal
 import traceback
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -25,6 +26,7 @@ from fhir_server.definitions import Handler, Operation
 from fhir_server.interactions import INTERACTIONS
 from fhir_server.operations import OPERATIONS
 from fhir_server.outcome import FhirError, Issue
+from fhir_server.processes import end_with_parent
 from fhir_server.resources import ROWS
 from fhir_server.settings import Settings, policy
 from fhir_server.store import Store
@@ -45,6 +47,13 @@ def create(settings: Settings | None = None, now: Callable[[], datetime] = utc_n
     app.add_exception_handler(FhirError, _refuse)
     app.add_exception_handler(HTTPException, _refuse_framework)
     return app
+
+
+def worker() -> FastAPI:
+    """The application in one of several processes; settings are those of the environment. It ends with its parent."""
+    if end := end_with_parent(signal.SIGTERM):
+        end()
+    return create()
 
 
 def _lifespan(

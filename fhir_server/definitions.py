@@ -23,6 +23,7 @@ class SearchParameter:
 
     `expression` is the published FHIRPath for one type. `target` are the types a reference may point to.
     `many` says that a date parameter can have several values, so that its bounds must hold on the same one.
+    `system` is the code system of an element of type code, which does not say it.
     """
 
     code: str
@@ -32,6 +33,7 @@ class SearchParameter:
     description: str
     target: tuple[str, ...] = ()
     many: bool = False
+    system: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,6 @@ class Settings(BaseSettings):
         5.0, gt=0, le=60, description="Seconds that a write may retry against others before it answers 503."
     )
     body_bytes_max: int = Field(1_000_000, ge=1_000, description="Longest request body, in bytes.")
-    bundle_bytes_max: int = Field(10_000_000, ge=1_000, description="Longest Bundle in a body, in bytes.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe messages that are logged."
     )

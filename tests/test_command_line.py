@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -210,6 +211,20 @@ def test_several_workers_stop_together(tmp_path: Path) -> None:
         assert stop(process) == 0
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_workers_end_with_a_server_that_is_killed(tmp_path: Path) -> None:
+    with serving("--data", str(tmp_path), "--workers", "2") as (process, port):
+        read_until(process.stdout, "answers at")
+        process.kill()
+        process.wait()
+        deadline = time.monotonic() + 15
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) != 0:
+                    return
+            time.sleep(0.1)
+    raise AssertionError("the workers still answer")
 
 
 def test_a_port_in_use_is_said_before_anything_is_started(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from fhir_server.definitions import Operation, Parameter, Request, Response
 from fhir_server.interactions.create import replay_of
+from fhir_server.interactions.update import refuse_mismatch
 from fhir_server.operations.arguments import Arguments, read_arguments
 from fhir_server.outcome import FhirError, Json
 from fhir_server.plan import Stored
@@ -22,6 +23,7 @@ async def book(server: Server, request: Request) -> Response:
     wanted = await _wanted(server, arguments, appointment) if appointment or not request.id else None
 
     def propose(before: Stored | None) -> Json:
+        refuse_mismatch(request, before)
         known = before.resource if before else None
         if request.id and known is None:
             raise FhirError("not-found", f"Appointment/{request.id} does not exist.")

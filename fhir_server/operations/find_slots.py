@@ -13,7 +13,7 @@ from fhir_server.definitions import Operation, Parameter, Request, Response
 from fhir_server.operations.arguments import Arguments, read_arguments
 from fhir_server.outcome import FhirError, Issue, Json, operation_outcome
 from fhir_server.scheduling.elements import instant, say, target
-from fhir_server.scheduling.finding import Ask, Offer, find
+from fhir_server.scheduling.finding import Ask, Offer, find, refuse_window
 from fhir_server.writing import Server
 
 
@@ -22,6 +22,7 @@ async def find_slots(server: Server, request: Request) -> Response:
     arguments = read_arguments(OPERATION, request)
     zone = _zone(arguments)
     ask = _ask(server, request, arguments)
+    refuse_window(ask.start, ask.end, server.policy)
     found = await server.store.run(find(ask, server.now(), server.policy))
     if request.id and f"Schedule/{request.id}" not in found.schedules:
         raise FhirError("not-found", f"Schedule/{request.id} does not exist.")

@@ -9,7 +9,7 @@ from fhir_server.definitions import Added
 from fhir_server.outcome import Issue
 from fhir_server.plan import Plan
 from fhir_server.scheduling.elements import COMPUTED_TAG, is_computed, say, target
-from fhir_server.scheduling.finding import Ask, find, read_slot
+from fhir_server.scheduling.finding import Ask, find, read_slot, refuse_window
 from fhir_server.scheduling.policy import Policy
 from fhir_server.search.date import PREFIX, parse_span
 from fhir_server.search.text import split
@@ -39,6 +39,7 @@ def search(pairs: Sequence[tuple[str, str]], now: datetime, policy: Policy) -> P
     closes = end or opens + timedelta(days=policy.window_days_max)
     if closes <= opens:
         return None
+    refuse_window(opens, closes, policy)
     ask = Ask(opens, closes + policy.appointment_length_max, schedules)
     found = yield from find(ask, now, policy)
     computed = (offer.slot for offer in found.offers if offer.start < closes and is_computed(offer.slot))

@@ -26,10 +26,12 @@ REASONS = ("Condition", "Observation", "Procedure", "ImmunizationRecommendation"
 """The types that Appointment and Encounter may give as their reason."""
 
 
-def token(code: str, expression: str, description: str, *, of: str | None = None) -> SearchParameter:
+def token(code: str, expression: str, description: str, *, of: str | None = None, system: str = "") -> SearchParameter:
     """A parameter of R4, of this type. Its URL names the resource type that its expression starts with, or
-    what it is a definition `of`: R4 defines some for many types at once, such as `clinical-date`."""
-    return SearchParameter(code, "token", expression, _url(code, expression, of), description)
+    what it is a definition `of`: R4 defines some for many types at once, such as `clinical-date`. An element of type
+    code is of the `system` below http://hl7.org/fhir."""
+    url = f"http://hl7.org/fhir/{system}" if system else ""
+    return SearchParameter(code, "token", expression, _url(code, expression, of), description, system=url)
 
 
 def string(code: str, expression: str, description: str, *, of: str | None = None) -> SearchParameter:
@@ -70,7 +72,7 @@ def address(type: str, of: str) -> tuple[SearchParameter, ...]:
         string("address-country", f"{path}.country", "A country in an address", of=of),
         string("address-postalcode", f"{path}.postalCode", "A postal code in an address", of=of),
         string("address-state", f"{path}.state", "A state in an address", of=of),
-        token("address-use", f"{path}.use", "The use of an address", of=of),
+        token("address-use", f"{path}.use", "The use of an address", of=of, system="address-use"),
     )
 
 

@@ -73,7 +73,12 @@ ROW = ResourceDefinition(
             "A participating location",
             "Location",
         ),
-        token("part-status", "Appointment.participant.status", "The acceptance status of a participant"),
+        token(
+            "part-status",
+            "Appointment.participant.status",
+            "The acceptance status of a participant",
+            system="participationstatus",
+        ),
         reference(
             "patient",
             "Appointment.participant.actor.where(resolve() is Patient)",
@@ -92,7 +97,7 @@ ROW = ResourceDefinition(
         token("service-type", "Appointment.serviceType", "The specific service to be performed"),
         reference("slot", "Appointment.slot", "A slot that the appointment fills", "Slot"),
         token("specialty", "Appointment.specialty", "The specialty that the service requires"),
-        token("status", "Appointment.status", "The overall status of the appointment"),
+        token("status", "Appointment.status", "The overall status of the appointment", system="appointmentstatus"),
         reference("supporting-info", "Appointment.supportingInformation", "Information to support the appointment"),
     ),
     invariants=(_app_1, _app_2, _app_3, _app_4, _start_not_after_end),

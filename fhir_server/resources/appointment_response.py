@@ -38,7 +38,12 @@ ROW = ResourceDefinition(
             "The answering location",
             "Location",
         ),
-        token("part-status", "AppointmentResponse.participantStatus", "The participant's acceptance status"),
+        token(
+            "part-status",
+            "AppointmentResponse.participantStatus",
+            "The participant's acceptance status",
+            system="participationstatus",
+        ),
         reference(
             "patient",
             "AppointmentResponse.actor.where(resolve() is Patient)",

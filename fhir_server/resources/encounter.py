@@ -68,7 +68,7 @@ ROW = ResourceDefinition(
             "Encounter.hospitalization.specialArrangement",
             "Wheelchair, translator, stretcher, …",
         ),
-        token("status", "Encounter.status", "planned, arrived, in-progress, finished, …"),
+        token("status", "Encounter.status", "planned, arrived, in-progress, finished, …", system="encounter-status"),
         reference(
             "subject",
             "Encounter.subject",

@@ -26,7 +26,7 @@ ROW = ResourceDefinition(
         token("operational-status", "Location.operationalStatus", "The status of a bed or room"),
         reference("organization", "Location.managingOrganization", "The managing organization", "Organization"),
         reference("partof", "Location.partOf", "A location of which this location is a part", "Location"),
-        token("status", "Location.status", "active, suspended or inactive"),
+        token("status", "Location.status", "active, suspended or inactive", system="location-status"),
         token("type", "Location.type", "The type of the location"),
     ),
     invariants=(_hours_of_operation_differ, parameters.problems),

@@ -36,7 +36,7 @@ ROW = ResourceDefinition(
             "Whether the patient is deceased",
         ),
         *human_name("Patient"),
-        token("gender", "Patient.gender", "The gender of the patient", of="individual"),
+        token("gender", "Patient.gender", "The gender of the patient", of="individual", system="administrative-gender"),
         reference(
             "general-practitioner",
             "Patient.generalPractitioner",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fhir_server.definitions import ResourceDefinition
 from fhir_server.outcome import Issue, Json
 from fhir_server.resources._shared import date, opening_hours, reference, telecom, token
-from fhir_server.scheduling import parameters
+from fhir_server.scheduling import booking, parameters
 
 
 def _available_times_differ(resource: Json) -> Sequence[Issue]:
@@ -46,4 +46,5 @@ ROW = ResourceDefinition(
         *telecom("PractitionerRole"),
     ),
     invariants=(_available_times_differ, parameters.problems),
+    rules=booking.keep_booked,
 )

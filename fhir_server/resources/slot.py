@@ -32,7 +32,7 @@ ROW = ResourceDefinition(
         token("service-type", "Slot.serviceType", "The type of appointments that can be booked"),
         token("specialty", "Slot.specialty", "The specialty that the service requires"),
         date("start", "Slot.start", "When the slot starts"),
-        token("status", "Slot.status", "Whether the slot is free or busy, and how"),
+        token("status", "Slot.status", "Whether the slot is free or busy, and how", system="slotstatus"),
     ),
     invariants=(_start_before_end,),
     rules=published.decide,

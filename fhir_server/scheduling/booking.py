@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 
 from fhir_server.outcome import FhirError, Json
-from fhir_server.plan import ById, Claim, Claimed, Decision, Event, Newest, Plan, Stored, Write
+from fhir_server.plan import ById, Claim, Claimed, Decision, Event, Matching, Newest, Plan, Stored, Write
 from fhir_server.scheduling import encounters, lifecycle
 from fhir_server.scheduling.alternatives import refuse
 from fhir_server.scheduling.checks import conflicts, people_problems, slot_problems, time_problems
@@ -179,9 +179,10 @@ def keep_booked(change: Change) -> Plan[Decision]:
     """The write itself, but for a delete of someone or something that is booked in the future: that is refused."""
     reference = f"{change.type}/{change.id}"
     if change.after is None:
+        found = (yield [Matching("Schedule", {"actor": frozenset({reference})})])[0]
+        schedules = {f"Schedule/{one.id}" for one in found if isinstance(one, Stored)}
         far = change.now + timedelta(days=36_500)
-        claims = (yield [Claimed(frozenset({reference}), change.now, far)])[0]
-        if claims:
+        if (yield [Claimed(frozenset({reference, *schedules}), change.now, far)])[0]:
             text = f"{reference} is booked in the future: cancel or move those appointments first."
             raise FhirError("conflict", text, change.type, problem="has-bookings")
     version = change.before.version if change.before else 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 from fhir_server.outcome import Issue, Json
@@ -91,19 +91,27 @@ def _participant_problems(
 ARRIVING = frozenset({"in-the-past", "too-soon", "too-far", "off-grid"})
 """What does not refuse a patient who is already there, or an import."""
 
+WALK_IN_MINUTES_MAX = 60
+"""A patient who is there is seen within this time; for a later one an appointment is booked."""
+
 
 def time_problems(visit: Visit, chosen: Sequence[Chosen]) -> list[Issue]:
     """Why the rules of the Schedules do not offer this time; a time that it has already is not asked again."""
     problems: dict[str, Issue] = {}
     if not visit.moved:
         return []
-    waived = ARRIVING if visit.change.recording or visit.resource["status"] in lifecycle.PRESENT else frozenset()
+    waived = ARRIVING if visit.change.recording or _walks_in(visit) else frozenset()
     for one in chosen:
         for code in slots.refusals(one.bookable.calendar, visit.start, visit.end, visit.change.now):
             if code not in waived and (not one.published or code in PUBLISHED_REFUSALS):
                 text = f"{TIME_TEXTS[code]} ({one.bookable.reference})"
                 problems.setdefault(code, problem("business-rule", text, "Appointment.start", code))
     return list(problems.values())
+
+
+def _walks_in(visit: Visit) -> bool:
+    soon = visit.change.now + timedelta(minutes=WALK_IN_MINUTES_MAX)
+    return visit.resource["status"] in lifecycle.PRESENT and visit.start <= soon
 
 
 def slot_problems(visit: Visit, chosen: Sequence[Chosen], before: Json | None) -> list[Issue]:

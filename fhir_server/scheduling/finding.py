@@ -76,8 +76,7 @@ class Findings:
 
 
 def find(ask: Ask, now: datetime, policy: Policy) -> Plan[Findings]:
-    """Every free Slot that lies in the window. Refuses a window or a number of Schedules too large."""
-    refuse_window(ask, policy)
+    """Every free Slot that lies in the window. Refuses too many Schedules; the window is its caller's to limit."""
     schedules = yield from select_schedules(ask, policy)
     bookables = yield from load_bookables(schedules, policy)
     claims, stored = yield from _load_taken(bookables, ask)
@@ -93,13 +92,13 @@ def find(ask: Ask, now: datetime, policy: Policy) -> Plan[Findings]:
     return Findings(offers, frozenset(published - offered), looked_at)
 
 
-def refuse_window(ask: Ask, policy: Policy) -> None:
+def refuse_window(start: datetime, end: datetime, policy: Policy) -> None:
     """Refuses an empty, reversed or too long window."""
-    if ask.end <= ask.start:
-        raise FhirError("value", "`end` must be after `start`.", "Parameters.parameter.where(name='end')")
-    if ask.end - ask.start > timedelta(days=policy.window_days_max) + policy.appointment_length_max:
+    if end <= start:
+        raise FhirError("value", "The end of the window must be after its start.", "end", status=400)
+    if end - start > timedelta(days=policy.window_days_max):
         text = f"The window is limited to {policy.window_days_max} days; ask for a shorter one."
-        raise FhirError("too-costly", text, "Parameters.parameter.where(name='end')")
+        raise FhirError("too-costly", text, "end")
 
 
 def select_schedules(ask: Ask, policy: Policy) -> Plan[Sequence[Stored]]:

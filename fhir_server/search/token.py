@@ -22,9 +22,9 @@ CONTACT_SYSTEMS = frozenset({"phone", "fax", "email", "pager", "url", "sms", "ot
 """What tells a ContactPoint from an Identifier; its system is a kind and no part of the token."""
 
 
-def extract(_: SearchParameter, values: Sequence[Any], __: Frame) -> tuple[list[str], list[Scalar]]:
+def extract(parameter: SearchParameter, values: Sequence[Any], __: Frame) -> tuple[list[str], list[Scalar]]:
     """The texts to find the values by, and the codes to sort them by."""
-    pairs = [pair for value in values for pair in _pairs(value)]
+    pairs = [(system or parameter.system, code) for value in values for system, code in _pairs(value)]
     keys = dict.fromkeys(key for system, code in pairs for key in spellings(system, code))
     return list(keys), [code for _, code in pairs if code]
 

@@ -13,7 +13,6 @@ One process owns the store and stops it; others on the same directory are guests
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import json
 import logging
@@ -35,6 +34,7 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
 from fhir_server.outcome import Json
+from fhir_server.processes import end_with_parent
 
 log = logging.getLogger(__name__)
 
@@ -198,20 +198,8 @@ def _spawn(engine: Engine, directory: Path, port: int) -> subprocess.Popen[bytes
             stderr=output,
             cwd=directory,
             start_new_session=True,
-            preexec_fn=_die_with_parent(),
+            preexec_fn=end_with_parent(signal.SIGKILL),
         )
-
-
-def _die_with_parent() -> Callable[[], None] | None:
-    """On Linux the kernel ends the child when its parent is killed; elsewhere `_end_orphan` does, later.
-
-    The library is loaded before the fork, since little is safe to call between fork and exec.
-    """
-    if not sys.platform.startswith("linux"):
-        return None
-    set_parent_death_signal = 1
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    return lambda: prctl(set_parent_death_signal, signal.SIGKILL)
 
 
 def _answers_in_time(engine: Engine, process: subprocess.Popen[bytes], port: int) -> bool:

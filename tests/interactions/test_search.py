@@ -53,6 +53,8 @@ async def people(client: httpx.AsyncClient) -> httpx.AsyncClient:
         ("/Patient?family:contains=uic", {"tom"}),
         ("/Patient?gender=female", {"zoe"}),
         ("/Patient?gender:not=female", {"tom", "ida"}),
+        ("/Patient?gender=http://hl7.org/fhir/administrative-gender|female", {"zoe"}),
+        ("/Patient?gender=http://example.org|female", set()),
         ("/Patient?gender:missing=true", {"ida"}),
         ("/Patient?active=false", {"tom"}),
         ("/Patient?identifier=A-1", {"zoe"}),

@@ -370,3 +370,24 @@ async def test_a_time_whose_slot_was_deleted_can_be_booked_again(clinic: httpx.A
     again = await clinic.post("/Appointment", json=appointment())
     assert again.status_code == 201, again.text
     assert (await clinic.get(f"/{SLOT}")).headers["etag"] == 'W/"4"'
+
+
+async def test_arriving_is_no_way_around_the_grid_for_a_later_time(clinic: httpx.AsyncClient) -> None:
+    early = await clinic.post("/Appointment", json=appointment(at("09:10"), status="arrived"))
+    assert_outcome(early, 422, "business-rule", "off-grid")
+    walk_in = appointment(at("08:10", MONDAY), status="arrived")
+    assert problems(await clinic.post("/Appointment", json=walk_in)) == {"outside-hours"}
+    soon = appointment("2026-03-02T09:00:00Z", status="arrived")
+    assert (await clinic.post("/Appointment", json=soon)).status_code == 201
+
+
+async def test_book_heeds_if_match(clinic: httpx.AsyncClient) -> None:
+    proposed = (await clinic.post("/Appointment", json=appointment(status="proposed"))).json()
+    url = f"/Appointment/{proposed['id']}/$book"
+    assert_outcome(await clinic.post(url, headers={"If-Match": 'W/"9"'}), 412, "conflict")
+    assert (await clinic.post(url, headers={"If-Match": 'W/"1"'})).status_code == 200
+
+
+async def test_a_role_with_bookings_cannot_be_deleted(clinic: httpx.AsyncClient) -> None:
+    await clinic.post("/Appointment", json=appointment())
+    assert_outcome(await clinic.delete("/PractitionerRole/smith-main"), 409, "conflict", "has-bookings")

@@ -270,7 +270,7 @@ async def test_slot_search_gives_the_same_slots(clinic: httpx.AsyncClient) -> No
         ("schedule", "Schedule/smith-main"),
         ("start", f"ge{DAY['start']}"),
         ("start", f"lt{DAY['end']}"),
-        ("status", "free"),
+        ("status", "http://hl7.org/fhir/slotstatus|free"),
     ]
     bundle = (await clinic.get("/Slot", params=[*query, ("_sort", "start")])).json()
     found = [entry["resource"] for entry in bundle["entry"]]
