@@ -42,6 +42,7 @@ def create(settings: Settings | None = None, now: Callable[[], datetime] = utc_n
     chosen = settings or Settings()
     logs.configure(chosen)
     app = FastAPI(lifespan=_lifespan(chosen, now), openapi_url=None, docs_url=None, redoc_url=None)
+    app.router.redirect_slashes = False
     app.router.routes[:] = list(routes(chosen))
     app.add_middleware(logs.Requests)
     app.add_exception_handler(FhirError, _refuse)

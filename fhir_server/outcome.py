@@ -60,6 +60,10 @@ class Issue:
     extension: tuple[Json, ...] = ()
 
 
+ISSUES_MAX = 100
+"""Issues that one answer lists."""
+
+
 @dataclass(slots=True)
 class FhirError(Exception):
     """A request refused. The status follows from the first issue unless `status` says otherwise."""
@@ -89,6 +93,9 @@ class FhirError(Exception):
         return error
 
     def _set(self, issues: tuple[Issue, ...], status: int, headers: Mapping[str, str] | None) -> None:
+        if len(issues) > ISSUES_MAX:
+            more = Issue("informational", f"There are {len(issues) - ISSUES_MAX} more.", severity="information")
+            issues = (*issues[:ISSUES_MAX], more)
         Exception.__init__(self, "; ".join(issue.text for issue in issues))
         self.issues = issues
         self.status = status or STATUS_BY_ISSUE[issues[0].code]

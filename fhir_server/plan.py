@@ -118,12 +118,15 @@ class Decision:
     """What one request writes, all or none. The first write is the resource that was asked for.
 
     `claims` says what each owner occupies from now on: the owner's former claims are dropped; an owner that is
-    not named keeps its own.
+    not named keeps its own. `closes` names actors of whom nothing can be booked from now on, and nothing is; `opens`
+    those of whom it can again.
     """
 
     writes: tuple[Write, ...]
     claims: Mapping[str, tuple[Claim, ...]] = field(default_factory=dict)
     events: tuple[Event, ...] = ()
+    closes: frozenset[str] = frozenset()
+    opens: frozenset[str] = frozenset()
 
 
 Found: TypeAlias = Sequence[Sequence[Stored] | Sequence[Claim]]

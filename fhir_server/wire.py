@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from email.utils import format_datetime
+from email.utils import format_datetime, parsedate_to_datetime
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request as HttpRequest
@@ -18,6 +18,8 @@ from fhir_server.settings import Settings
 
 FHIR_JSON = "application/fhir+json"
 JSON_TYPES = frozenset({FHIR_JSON, "application/json", "text/json", "application/json+fhir"})
+FIELDS_MAX = 1000
+
 FORM = "application/x-www-form-urlencoded"
 FORMATS = JSON_TYPES | {"json"}
 """What `_format` may say."""
@@ -33,7 +35,7 @@ async def receive(http: HttpRequest, settings: Settings) -> Request:
         type=path.get("type"),
         id=path.get("id"),
         version=path.get("version"),
-        query=parse_qsl(http.url.query, keep_blank_values=True, max_num_fields=1000),
+        query=_pairs(http.url.query),
         headers={name.lower(): value for name, value in http.headers.items()},
     )
     negotiate(request)
@@ -41,10 +43,10 @@ async def receive(http: HttpRequest, settings: Settings) -> Request:
         return request
     body = await _read_body(http, settings)
     media = _media(request.headers.get("content-type", ""))
-    request.fingerprint = hashlib.sha256(body).hexdigest()
-    if media == FORM:
-        pairs = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=1000)
-        request.query = [*request.query, *pairs]
+    request.fingerprint = hashlib.sha256(http.url.query.encode() + b"\n" + body).hexdigest()
+    _refuse_encodings(request)
+    if media == FORM and http.url.path.endswith("/_search"):
+        request.query = [*request.query, *_pairs(body.decode("utf-8", "replace"))]
     elif body:
         if media not in JSON_TYPES:
             raise FhirError("not-supported", f"The body must be {FHIR_JSON}, not {media or 'untyped'}.", status=415)
@@ -63,6 +65,22 @@ async def _read_body(http: HttpRequest, settings: Settings) -> bytes:
     return bytes(body)
 
 
+def _pairs(text: str) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(text, keep_blank_values=True, max_num_fields=FIELDS_MAX)
+    except ValueError:
+        raise FhirError("too-costly", f"A request has at most {FIELDS_MAX} parameters.", status=400) from None
+
+
+def _refuse_encodings(request: Request) -> None:
+    """Refuses with 415 what is not plain UTF-8."""
+    header = request.headers.get("content-type", "").lower().replace(" ", "").replace('"', "")
+    charset = header.partition("charset=")[2].partition(";")[0]
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if charset not in ("", "utf-8", "utf8") or encoding != "identity":
+        raise FhirError("not-supported", "The body must be UTF-8 without a Content-Encoding.", status=415)
+
+
 def _media(header: str) -> str:
     return header.partition(";")[0].strip().lower()
 
@@ -76,7 +94,7 @@ def negotiate(request: Request) -> None:
         return
     accepted = [part.strip() for part in request.headers.get("accept", "*/*").split(",") if part.strip()]
     wanted = {_media(part) for part in accepted if not _refused(part)}
-    if accepted and wanted.isdisjoint(JSON_TYPES | {"*/*", "application/*", "text/*"}):
+    if accepted and wanted.isdisjoint(JSON_TYPES | {"*/*", "*", "application/*", "text/*"}):
         raise FhirError("not-supported", f"Answers are {FHIR_JSON} only.", status=406)
 
 
@@ -96,8 +114,7 @@ def preference(request: Request, name: str) -> str | None:
 
 def send(request: Request, response: Response) -> HttpResponse:
     """The answer over HTTP: headers from meta, 304 where the client has it already, the body that Prefer asks for."""
-    headers = {"Date": "", **response.headers}
-    headers.pop("Date")
+    headers = dict(response.headers)
     resource = response.resource
     if response.versioned and resource is not None:
         headers |= _version_headers(request, response.status, resource)
@@ -129,8 +146,13 @@ def _has_it(request: Request, headers: dict[str, str]) -> bool:
     """Whether a conditional read can be answered with 304; If-None-Match goes before If-Modified-Since."""
     tags = request.headers.get("if-none-match")
     if tags is not None:
-        return headers["ETag"].removeprefix("W/") in {tag.strip().removeprefix("W/") for tag in tags.split(",")}
-    return request.headers.get("if-modified-since") == headers["Last-Modified"]
+        known = {tag.strip().removeprefix("W/") for tag in tags.split(",")}
+        return "*" in known or headers["ETag"].removeprefix("W/") in known
+    since = request.headers.get("if-modified-since")
+    try:
+        return since is not None and parsedate_to_datetime(headers["Last-Modified"]) <= parsedate_to_datetime(since)
+    except (ValueError, TypeError):
+        return False
 
 
 def _preferred(request: Request, status: int, resource: Json) -> Json | None:

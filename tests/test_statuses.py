@@ -219,9 +219,80 @@ async def test_the_outbox_tells_each_change_in_order(
         for one in events
         if one.event.resource == reference
     ]
+    slots = [(one.event.old_status, one.event.new_status) for one in events if one.event.resource.startswith("Slot/")]
+    assert slots == [(None, "busy"), ("busy", "free")]
+    visits = [one.event.new_status for one in events if one.event.resource.startswith("Encounter/")]
+    assert visits == ["arrived", "cancelled"]
     assert mine == [
         ("create", None, "booked", None, "normal"),
         ("update", "booked", "arrived", None, "normal"),
         ("update", "arrived", "cancelled", "pat", "high"),
     ]
     assert {one.event.resource.partition("/")[0] for one in events} >= {"Appointment", "Slot", "Encounter", "Patient"}
+
+
+async def test_an_encounter_linked_later_counts_like_one_that_was_linked_at_once(
+    clinic: httpx.AsyncClient, booked: dict[str, Any]
+) -> None:
+    await put(clinic, encounter(status="in-progress"))
+    linked = encounter(status="in-progress", appointment=[{"reference": f"Appointment/{booked['id']}"}])
+    assert (await clinic.put("/Encounter/visit", json=linked)).status_code == 200
+    assert (await clinic.get(f"/Appointment/{booked['id']}")).json()["status"] == "arrived"
+    nowhere = encounter(status="in-progress", appointment=[{"reference": "Appointment/none"}])
+    assert_outcome(await clinic.put("/Encounter/visit", json=nowhere), 422, "not-found", "appointment-unknown")
+
+
+async def test_an_encounter_does_not_begin_before_its_appointment_is_booked(clinic: httpx.AsyncClient) -> None:
+    pending = (await clinic.post("/Appointment", json=appointment(status="pending"))).json()
+    reference = [{"reference": f"Appointment/{pending['id']}"}]
+    refused = await clinic.put("/Encounter/visit", json=encounter(status="in-progress", appointment=reference))
+    assert_outcome(refused, 422, "business-rule", "not-booked")
+
+
+async def test_a_planned_encounter_is_called_off_with_its_appointment(
+    clinic: httpx.AsyncClient, booked: dict[str, Any]
+) -> None:
+    await put(
+        clinic, encounter(appointment=[{"reference": f"Appointment/{booked['id']}"}], period={"start": at("09:00")})
+    )
+    assert (await move(clinic, booked, "cancelled", cancelationReason=REASON)).status_code == 200
+    visit = (await clinic.get("/Encounter/visit")).json()
+    assert visit["status"] == "cancelled"
+    assert (await clinic.put("/Encounter/visit", json=visit)).status_code == 200
+
+
+async def test_deleting_an_arrived_appointment_calls_its_encounter_off(
+    clinic: httpx.AsyncClient, booked: dict[str, Any]
+) -> None:
+    await move(clinic, booked, "arrived")
+    [visit] = await encounters(clinic, booked)
+    assert (await clinic.delete(f"/Appointment/{booked['id']}")).status_code == 204
+    assert (await clinic.get(f"/Encounter/{visit['id']}")).json()["status"] == "cancelled"
+
+
+async def test_a_no_show_is_judged_by_the_time_that_was_booked(
+    clinic: httpx.AsyncClient, booked: dict[str, Any]
+) -> None:
+    yesterday = {"start": at("09:00", "2026-03-01"), "end": at("09:30", "2026-03-01")}
+    assert_outcome(await move(clinic, booked, "noshow", **yesterday), 422, "business-rule", "join-window-open")
+
+
+async def test_fulfilling_is_no_way_to_take_another_time(clinic: httpx.AsyncClient, booked: dict[str, Any]) -> None:
+    other = appointment(at("11:00"), actors=("Patient/bob", "Practitioner/smith"))
+    assert (await clinic.post("/Appointment", json=other)).status_code == 201
+    await move(clinic, booked, "arrived")
+    taken = await move(clinic, booked, "fulfilled", start=at("11:00"), end=at("11:30"))
+    assert_outcome(taken, 409, "conflict", "practitioner-busy")
+    assert (await move(clinic, booked, "fulfilled", end=at("09:20"))).status_code == 200
+
+
+async def test_a_cancelled_appointment_keeps_its_reason(clinic: httpx.AsyncClient, booked: dict[str, Any]) -> None:
+    await move(clinic, booked, "cancelled", cancelationReason=REASON)
+    assert_outcome(await move(clinic, booked, "cancelled"), 422, "required", "reason-required")
+
+
+async def test_an_appointment_that_is_not_sure_any_more_makes_its_slot_tentative(
+    clinic: httpx.AsyncClient, booked: dict[str, Any]
+) -> None:
+    assert (await move(clinic, booked, "pending")).status_code == 200
+    assert (await clinic.get(f"/{booked['slot'][0]['reference']}")).json()["status"] == "busy-tentative"

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from fhir_server.definitions import Operation, Parameter, Request, ResourceDefinition
 from fhir_server.outcome import FhirError, Issue, Json
+from fhir_server.resources import ROWS
 from fhir_server.writing import refuse_invalid
 
 Arguments: TypeAlias = Mapping[str, Sequence[Any]]
@@ -69,9 +70,11 @@ def _given(request: Request, rows: Mapping[str, Parameter]) -> Iterator[tuple[st
 
 def _bare(body: Json, rows: Mapping[str, Parameter]) -> Iterator[tuple[str, Any, str]]:
     """A resource that stands alone as the body is the one parameter of its type."""
-    fitting = [row.name for row in rows.values() if row.type == body.get("resourceType")]
+    type = body.get("resourceType")
+    fitting = [row.name for row in rows.values() if row.type == type and type in ROWS]
     if len(fitting) != 1:
-        raise FhirError("invalid", f"The body must be Parameters, not {body.get('resourceType')}.", "resourceType")
+        raise FhirError("invalid", f"The body must be Parameters, not {type}.", "resourceType")
+    refuse_invalid(ROWS[str(type)], body)
     yield fitting[0], body, body["resourceType"]
 
 

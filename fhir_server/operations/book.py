@@ -19,21 +19,34 @@ async def book(server: Server, request: Request) -> Response:
     free times if others were first."""
     arguments = read_arguments(OPERATION, request)
     appointment: Json | None = next(iter(arguments["appointment"]), None)
-    stored_id = request.id or (appointment or {}).get("id")
+    if arguments["slot"] and (appointment or request.id):
+        raise FhirError("invalid", "Give slots or an appointment, not both.", "Parameters.parameter.where(name='slot')")
     wanted = await _wanted(server, arguments, appointment) if appointment or not request.id else None
+    id = request.id or (appointment or {}).get("id")
+    stored = await server.store.read("Appointment", id) if id else None
 
     def propose(before: Stored | None) -> Json:
         refuse_mismatch(request, before)
         known = before.resource if before else None
         if request.id and known is None:
             raise FhirError("not-found", f"Appointment/{request.id} does not exist.")
-        return {**(wanted or known or {}), "status": "booked", **_comment(arguments)}
+        if known and known["status"] not in BOOKABLE:
+            text = f"Appointment/{id} is {known['status']}; $book is for one that is {', '.join(BOOKABLE)}."
+            raise FhirError("business-rule", text, "Appointment.status", problem="illegal-transition")
+        return {**_with_patients(wanted or known or {}, arguments), "status": "booked", **_comment(arguments)}
 
-    known_id = stored_id if request.id or (stored_id and await server.store.read("Appointment", stored_id)) else None
     written = await write(
-        server, "Appointment", known_id, propose, who=request.principal, replay=replay_of(request, 201)
+        server,
+        "Appointment",
+        id if request.id or stored else None,
+        propose,
+        who=request.principal,
+        replay=replay_of(request, 200 if stored and stored.resource else 201),
     )
     return Response(written.status, written.stored.resource, versioned=True)
+
+
+BOOKABLE = ("proposed", "waitlist", "pending")
 
 
 def _comment(arguments: Arguments) -> Json:
@@ -43,15 +56,20 @@ def _comment(arguments: Arguments) -> Json:
 
 async def _wanted(server: Server, arguments: Arguments, appointment: Json | None) -> Json:
     """The Appointment that is asked for: the one given, else made of the Slots and the patients."""
-    slots = arguments["slot"]
-    patients = arguments["patient"]
-    if appointment is None:
-        if not slots or not patients:
-            text = "Give an appointment, or at least one slot and one patient."
-            raise FhirError("required", text, "Parameters")
-        appointment = await _of_slots(server, list(slots))
-    people = [{"actor": {"reference": patient}, "status": "accepted"} for patient in patients]
-    return {**appointment, "participant": [*appointment.get("participant", ()), *people]}
+    if appointment is not None:
+        return appointment
+    if not arguments["slot"] or not arguments["patient"]:
+        raise FhirError("required", "Give an appointment, or at least one slot and one patient.", "Parameters")
+    return await _of_slots(server, list(arguments["slot"]))
+
+
+def _with_patients(appointment: Json, arguments: Arguments) -> Json:
+    """The Appointment with the patients that were given and do not take part yet."""
+    present = appointment.get("participant", [])
+    there = {one.get("actor", {}).get("reference") for one in present}
+    added = [patient for patient in dict.fromkeys(arguments["patient"]) if patient not in there]
+    people = [{"actor": {"reference": patient}, "status": "accepted"} for patient in added]
+    return {**appointment, "participant": [*present, *people]}
 
 
 async def _of_slots(server: Server, references: list[str]) -> Json:

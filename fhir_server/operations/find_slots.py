@@ -21,6 +21,9 @@ async def find_slots(server: Server, request: Request) -> Response:
     """200 with a searchset Bundle of free Slots, ordered by time then Schedule; `total` counts all of the window."""
     arguments = read_arguments(OPERATION, request)
     zone = _zone(arguments)
+    longest = server.policy.appointment_hours_max * 60
+    if any(minutes > longest for minutes in arguments["duration"]):
+        raise FhirError("value", f"duration: no appointment lasts longer than {longest} minutes.", "duration")
     ask = _ask(server, request, arguments)
     refuse_window(ask.start, ask.end, server.policy)
     found = await server.store.run(find(ask, server.now(), server.policy))
@@ -96,7 +99,7 @@ def _after(arguments: Arguments) -> tuple[datetime, str, str] | None:
     try:
         start, schedule, id = base64.urlsafe_b64decode(text).decode().split(" ")
         return instant(start), schedule, id
-    except (ValueError, binascii.Error):
+    except (ValueError, OverflowError, binascii.Error):
         raise FhirError("value", "`_cursor` is not one of a `next` link.", "_cursor") from None
 
 

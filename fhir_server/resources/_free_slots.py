@@ -6,13 +6,16 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from fhir_server.definitions import Added
-from fhir_server.outcome import Issue
+from fhir_server.outcome import FhirError, Issue
 from fhir_server.plan import Plan
 from fhir_server.scheduling.elements import COMPUTED_TAG, is_computed, say, target
-from fhir_server.scheduling.finding import Ask, find, read_slot, refuse_window
+from fhir_server.scheduling.finding import YEARS, Ask, find, read_slot, refuse_window
 from fhir_server.scheduling.policy import Policy
+from fhir_server.scheduling.slots import parse_slot_id
 from fhir_server.search.date import PREFIX, parse_span
 from fhir_server.search.text import split
+
+IDS_MAX = 20
 
 FREE = frozenset({"free", "http://hl7.org/fhir/slotstatus|free"})
 
@@ -23,10 +26,14 @@ HIDDEN = {"index._tag": f"{COMPUTED_TAG['system']}|{COMPUTED_TAG['code']}", "ind
 def search(pairs: Sequence[tuple[str, str]], now: datetime, policy: Policy) -> Plan[Added | None]:
     """The computed Slots that a search for free ones can find: those of the named Schedules, or of all if the
     search bounds `start` on both sides. Also the computed Slots whose ids `_id` names."""
-    ids = [id for name, value in pairs if name == "_id" for id in split(value, ",")]
+    ids = [id for name, value in pairs if name == "_id" for id in split(value, ",") if parse_slot_id(id)]
+    if len(ids) > IDS_MAX:
+        raise FhirError(
+            "too-costly", f"At most {IDS_MAX} ids of computed Slots can be asked for at once.", "_id", status=400
+        )
     if ids:
         read = []
-        for id in ids[: policy.alternatives_count * 10]:
+        for id in ids:
             read.append((yield from read_slot(id, now, policy)))
         return Added(tuple(filter(None, read)))
     if not any(name == "status" and FREE.intersection(split(value, ",")) for name, value in pairs):
@@ -36,6 +43,8 @@ def search(pairs: Sequence[tuple[str, str]], now: datetime, policy: Policy) -> P
     if not schedules and (start is None or end is None):
         return None
     opens = max(now, start or now)
+    if opens.year not in YEARS or (end or opens).year not in YEARS:
+        return None
     closes = end or opens + timedelta(days=policy.window_days_max)
     if closes <= opens:
         return None

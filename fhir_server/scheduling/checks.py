@@ -43,8 +43,8 @@ CONFLICT_TEXTS: Mapping[str, tuple[str, str]] = {
 def people_problems(visit: Visit, chosen: Sequence[Chosen], known: Mapping[str, Json]) -> list[Issue]:
     """Who takes part must exist, be active, and belong where the visit is."""
     problems = []
-    if not any(one.reference is None for one in visit.participants) and not visit.patients:
-        text = "A booking needs a Patient among its participants."
+    if not visit.patients:
+        text = "A booking needs a Patient of this server among its participants, by a literal reference."
         problems.append(problem("business-rule", text, "Appointment.participant", "patient-required"))
     for participant in visit.participants:
         reference = participant.reference
@@ -102,7 +102,8 @@ def time_problems(visit: Visit, chosen: Sequence[Chosen]) -> list[Issue]:
         return []
     waived = ARRIVING if visit.change.recording or _walks_in(visit) else frozenset()
     for one in chosen:
-        for code in slots.refusals(one.bookable.calendar, visit.start, visit.end, visit.change.now):
+        start, end = span(one) if one.slot_id else (visit.start, visit.end)
+        for code in slots.refusals(one.bookable.calendar, start, end, visit.change.now):
             if code not in waived and (not one.published or code in PUBLISHED_REFUSALS):
                 text = f"{TIME_TEXTS[code]} ({one.bookable.reference})"
                 problems.setdefault(code, problem("business-rule", text, "Appointment.start", code))
@@ -144,6 +145,10 @@ def conflicts(
     """Whose time is taken already. That the Schedule is full is said only if nothing nearer explains it."""
     base = visit.change.policy.base
     named = {claimed_as(one.reference, known, base): one.expression for one in visit.participants if one.reference}
+    large = [one for one in wanted if one.units > one.capacity]
+    if large:
+        text = f"The Schedule takes {large[0].capacity} at a time, and {visit.units} patients take part."
+        return [problem("business-rule", text, "Appointment.participant", "group-too-large")]
     full = [one for one in wanted if slots.room_left(taken.get(one.actor, ()), one) < one.units]
     people = [one for one in full if kind(one.actor) != "Schedule" or one.actor.endswith("#day")]
     problems = []

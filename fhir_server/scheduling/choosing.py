@@ -9,10 +9,10 @@ from datetime import timedelta
 from fhir_server.outcome import Issue, Json
 from fhir_server.plan import ById, Claim, Load, Matching, Plan, Stored
 from fhir_server.scheduling import slots
-from fhir_server.scheduling.elements import claimed_as, is_computed, kind, target, targets
+from fhir_server.scheduling.elements import claimed_as, instant, is_computed, kind, target, targets
 from fhir_server.scheduling.finding import Bookable, claims_on, codes
 from fhir_server.scheduling.policy import Policy
-from fhir_server.scheduling.visit import Chosen, Participant, Visit, problem
+from fhir_server.scheduling.visit import Chosen, Participant, Visit, problem, read_participants, slots_of
 
 
 def load_named(visit: Visit) -> Plan[tuple[dict[str, Json], dict[str, Stored], Sequence[Stored]]]:
@@ -24,7 +24,7 @@ def load_named(visit: Visit) -> Plan[tuple[dict[str, Json], dict[str, Stored], S
     found = [one for batch in (yield loads) for one in batch if isinstance(one, Stored)]
     known = {f"{one.type}/{one.id}": one.resource for one in found if one.resource}
     slots_found = {f"Slot/{one.id}": one for one in found if one.type == "Slot"}
-    interest = _interest(references, known)
+    interest = _interest(references, known, visit.change.policy.base)
     wanted = {_schedule_of_slot(ref, slots_found, visit.change.policy) for ref in visit.slots} - {None}
     schedules = yield [
         ById(frozenset(filter(None, wanted))),
@@ -34,11 +34,12 @@ def load_named(visit: Visit) -> Plan[tuple[dict[str, Json], dict[str, Stored], S
     return known, slots_found, [by_id[id] for id in sorted(by_id)]
 
 
-def _interest(references: set[str], known: Mapping[str, Json]) -> set[str]:
+def _interest(references: set[str], known: Mapping[str, Json], base: str) -> set[str]:
     """The actors whose Schedules an Appointment with these participants may be on: people, rooms and devices; only
     if there are none, the sites and services."""
     roles = {ref for ref in known if kind(ref) == "PractitionerRole"}
-    rooms = {ref for ref in references if claimed_as(ref, known, "") and kind(ref) != "Patient"}
+    taken = {claimed_as(ref, known, base) for ref in references if kind(ref) != "Patient"} - {None}
+    rooms = {ref for ref in taken if ref}
     people = {ref for ref in references if kind(ref) == "Practitioner"}
     sites = {ref for ref in references if kind(ref) in ("Location", "HealthcareService")}
     return (roles | rooms | people) or sites
@@ -67,25 +68,50 @@ def choose(
             problems.append(problem("not-found", text, f"Appointment.slot[{index}]", "slot-unknown"))
         else:
             published = slot is not None and slot.resource is not None and not is_computed(slot.resource)
-            chosen.append(Chosen(bookable, reference.partition("/")[2], slot, published))
+            if not _is_left(visit, reference, bookable, known):
+                chosen.append(Chosen(bookable, reference.partition("/")[2], slot, published))
     for participant in visit.participants:
         covered = {actor for one in chosen for actor in one.bookable.claimed}
         best = _best(visit, participant, bookables, covered, known)
         if best is not None:
             chosen.append(Chosen(best, _new_slot_id(best, visit), None))
-        elif _lacks_schedule(participant, covered, known):
+        elif _lacks_schedule(participant, covered, known, visit.change.policy.base):
             text = "No Schedule here is for this participant, so there is no time to book."
             problems.append(problem("business-rule", text, participant.expression, "no-schedule"))
-    if not chosen and not problems:
+    if not chosen and not problems and visit.moved:
         text = "No participant has a Schedule here: name a Slot, a practitioner, a room or a service that has one."
         problems.append(problem("business-rule", text, "Appointment.participant", "no-schedule"))
     return chosen, problems
 
 
-def as_stored(chosen: Sequence[Chosen], found: Sequence[Stored] | Sequence[Claim]) -> list[Chosen]:
-    """The choices with their computed Slots as they are stored, which they are once they were taken."""
-    by_id = {one.id: one for one in found if isinstance(one, Stored)}
-    return [one if one.published else replace(one, stored=by_id.get(one.slot_id or "")) for one in chosen]
+def _is_left(visit: Visit, slot: str, bookable: Bookable, known: Mapping[str, Json]) -> bool:
+    """Whether the Slot was of people who have taken part until now and do no longer."""
+    policy = visit.change.policy
+    if visit.former is None or slot not in slots_of(visit.former, policy):
+        return False
+    actors = {claimed_as(one.reference, known, policy.base) for one in visit.participants if one.reference}
+    former = {one.reference for one in read_participants(visit.former, policy.base)}
+    people = {actor for actor in bookable.claimed if kind(actor) == "Practitioner"}
+    return bool(people & former) and people.isdisjoint(actors)
+
+
+def as_stored(visit: Visit, chosen: Sequence[Chosen], found: Sequence[Stored | Claim]) -> list[Chosen]:
+    """The choices with their computed Slots as they are stored, which they are once they were taken; or, if none was
+    named, on the Slot that an EHR published for exactly this time."""
+    by_id = {f"{one.type}/{one.id}": one for one in found if isinstance(one, Stored)}
+    published = [one for one in by_id.values() if one.resource and not is_computed(one.resource)]
+    return [one if one.published else _as_stored(one, visit, by_id, published) for one in chosen]
+
+
+def _as_stored(one: Chosen, visit: Visit, by_id: Mapping[str, Stored], published: Sequence[Stored]) -> Chosen:
+    if f"Slot/{one.slot_id}" not in visit.slots:
+        for stored in published:
+            slot = stored.resource or {}
+            times = instant(slot["start"]), instant(slot["end"])
+            same = target(slot["schedule"], visit.change.policy.base) == one.bookable.reference
+            if same and slot["status"] == "free" and times == (visit.start, visit.end):
+                return Chosen(one.bookable, stored.id, stored, published=True)
+    return replace(one, stored=by_id.get(f"Slot/{one.slot_id}"))
 
 
 def _new_slot_id(bookable: Bookable, visit: Visit) -> str | None:
@@ -130,11 +156,11 @@ def places_of(bookable: Bookable) -> set[str]:
     return {f"Location/{location['id']}" for location in bookable.calendar.locations}
 
 
-def _lacks_schedule(participant: Participant, covered: set[str], known: Mapping[str, Json]) -> bool:
+def _lacks_schedule(participant: Participant, covered: set[str], known: Mapping[str, Json], base: str) -> bool:
     reference = participant.reference
     if reference is None or reference not in known or participant.required == "information-only":
         return False
-    return kind(reference) in ("Practitioner", "PractitionerRole") and claimed_as(reference, known, "") not in covered
+    return kind(reference) in ("Practitioner", "PractitionerRole") and claimed_as(reference, known, base) not in covered
 
 
 def wanted_claims(visit: Visit, chosen: Sequence[Chosen], known: Mapping[str, Json]) -> tuple[Claim, ...]:
@@ -142,7 +168,7 @@ def wanted_claims(visit: Visit, chosen: Sequence[Chosen], known: Mapping[str, Js
     wanted: dict[str, Claim] = {}
     for one in chosen:
         for claim in claims_on(one.bookable, visit.start, visit.end, visit.owner, visit.units):
-            wanted.setdefault(claim.actor, claim)
+            wanted[claim.actor] = _joined(wanted[claim.actor], claim) if claim.actor in wanted else claim
     first = chosen[0].bookable if chosen else None
     for participant in visit.participants:
         if participant.reference is None or participant.required == "information-only":
@@ -156,3 +182,16 @@ def wanted_claims(visit: Visit, chosen: Sequence[Chosen], known: Mapping[str, Js
             alone = replace(alone, pool=first.reference, capacity=first.calendar.parameters.capacity, units=visit.units)
         wanted.setdefault(actor, alone)
     return tuple(wanted.values())
+
+
+def _joined(one: Claim, other: Claim) -> Claim:
+    """One claim for an actor of two Schedules: the longer buffers, and shared with nobody if the pools differ."""
+    shared = one.pool == other.pool
+    return replace(
+        one,
+        start=min(one.start, other.start),
+        end=max(one.end, other.end),
+        pool=one.pool if shared else None,
+        capacity=one.capacity if shared else 1,
+        units=one.units if shared else 1,
+    )

@@ -6,12 +6,13 @@ written, the other follows in the same transaction.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 
 from fhir_server.outcome import FhirError, Json
 from fhir_server.plan import ById, Decision, Event, Matching, Plan, Stored, Write
 from fhir_server.scheduling import lifecycle
-from fhir_server.scheduling.elements import kind, say, target, targets
+from fhir_server.scheduling.elements import instant, kind, say, target, targets
 from fhir_server.scheduling.policy import Change
 
 CLASS = {
@@ -31,33 +32,40 @@ OPEN = frozenset({"planned", "arrived", "triaged", "in-progress", "onleave", "un
 """Encounters that an Appointment's end still changes."""
 
 
-def follow_appointment(change: Change, before: Json | None, after: Json) -> Plan[tuple[Write, ...]]:
-    """The Encounters that a move of the Appointment's status begins, ends or calls off."""
-    old, new = (before or {}).get("status"), after["status"]
-    if old == new or new not in (
-        "arrived",
-        "checked-in",
-        "fulfilled",
-        "cancelled",
-        "entered-in-error",
-        "booked",
-    ):
-        return ()
-    if before is None and (change.recording or new not in lifecycle.PRESENT):
+def follow_appointment(change: Change, before: Json | None, after: Json | None) -> Plan[tuple[Write, ...]]:
+    """The Encounters that a move of the Appointment's status, or its deletion, begins, ends or calls off."""
+    old, new = (before or {}).get("status"), (after or {}).get("status")
+    if old == new or new not in FOLLOWED or (before is None and (change.recording or new not in lifecycle.PRESENT)):
         return ()
     reference = f"Appointment/{change.id}"
     found = (yield [Matching("Encounter", {"appointment": frozenset({reference})})])[0]
-    stored = [one for one in found if isinstance(one, Stored) and one.resource]
-    going = [one for one in stored if one.resource and one.resource["status"] in OPEN]
-    if new in lifecycle.PRESENT:
+    going = [one for one in found if isinstance(one, Stored) and one.resource and one.resource["status"] in OPEN]
+    if after and new in lifecycle.PRESENT:
         if not going and change.policy.encounter_on_arrival:
             return (Write("Encounter", change.fresh_id, _begin(change, after, reference), 0),)
-        return tuple(_move(one, "arrived", change) for one in going if (one.resource or {})["status"] == "planned")
+        return _moves([one for one in going if _status(one) == "planned"], "arrived", change)
     if new == "fulfilled":
-        return tuple(_move(one, "finished", change) for one in going)
-    if old in lifecycle.PRESENT:
-        return tuple(_move(one, "cancelled", change) for one in going)
-    return ()
+        return _moves(going, "finished", change)
+    if new == "booked":
+        return _moves(
+            [one for one in going if old in lifecycle.PRESENT and _status(one) != "planned"], "cancelled", change
+        )
+    return _moves(going, "cancelled", change)
+
+
+FOLLOWED = frozenset({*lifecycle.PRESENT, *lifecycle.RELEASED, "fulfilled", "booked", None})
+"""The statuses of an Appointment, None for its deletion, that Encounters follow."""
+
+
+def _status(stored: Stored) -> str:
+    return str((stored.resource or {})["status"])
+
+
+def _moves(going: Sequence[Stored], status: str, change: Change) -> tuple[Write, ...]:
+    """The Encounters in their new status; one that cannot move there legally stays as it is."""
+    return tuple(
+        _move(one, status, change) for one in going if not lifecycle.refuse_move("Encounter", _status(one), status)
+    )
 
 
 def _begin(change: Change, appointment: Json, reference: str) -> Json:
@@ -110,18 +118,24 @@ def _move(stored: Stored, status: str, change: Change) -> Write:
 
 def with_status(encounter: Json, status: str, change: Change) -> Json:
     """The Encounter in its new status, the former one added to statusHistory and, at its end, the period closed."""
-    moment = say(change.now)
     history = list(encounter.get("statusHistory", ()))
-    begun = history[-1]["period"].get("end") if history else encounter.get("period", {}).get("start")
-    period = {"start": begun, "end": moment} if begun else {"end": moment}
+    period = encounter.get("period", {})
+    begun = history[-1]["period"].get("end") if history else period.get("start")
+    past = {"start": _not_after(begun, change.now), "end": say(change.now)} if begun else {"end": say(change.now)}
     moved = {
         **encounter,
         "status": status,
-        "statusHistory": [*history, {"status": encounter["status"], "period": period}],
+        "statusHistory": [*history, {"status": encounter["status"], "period": past}],
     }
-    if status in ("finished", "cancelled") and "end" not in moved.get("period", {}):
-        moved["period"] = {**moved.get("period", {}), "end": moment}
+    if status in ("finished", "cancelled") and "end" not in period:
+        start = {"start": _not_after(period["start"], change.now)} if "start" in period else {}
+        moved["period"] = {**period, **start, "end": say(change.now)}
     return moved
+
+
+def _not_after(moment: str, now: datetime) -> str:
+    """The dateTime, or now if it is later: what has ended has begun before."""
+    return say(now) if "T" in moment and instant(moment) > now else moment
 
 
 def decide(change: Change) -> Plan[Decision]:
@@ -141,7 +155,8 @@ def decide(change: Change) -> Plan[Decision]:
     )
     write = Write("Encounter", change.id, after, version)
     named = tuple(targets(after.get("appointment", ()), change.policy.base, "Appointment"))
-    if not named or (before and before["status"] == after["status"]):
+    same = before and before["status"] == after["status"] and before.get("appointment") == after.get("appointment")
+    if not named or same:
         return Decision((write,), events=(event,))
     stored = [one for one in (yield [ById(frozenset(named))])[0] if isinstance(one, Stored)]
     if missing := set(named) - {f"Appointment/{one.id}" for one in stored}:
@@ -159,6 +174,13 @@ def _follow_encounter(stored: Stored, status: str, change: Change) -> Iterator[t
     if status in lifecycle.UNDER_WAY | {"finished"} and old in lifecycle.RELEASED and not change.recording:
         text = f"Appointment/{stored.id} is {old}: no Encounter can take place for it."
         raise FhirError("business-rule", text, "Encounter.appointment", problem="appointment-released")
+    if (
+        status in lifecycle.UNDER_WAY | {"finished"}
+        and old in ("proposed", "pending", "waitlist")
+        and not change.recording
+    ):
+        text = f"Appointment/{stored.id} is {old}: book it before its Encounter begins."
+        raise FhirError("business-rule", text, "Encounter.appointment", problem="not-booked")
     new = None
     if status in lifecycle.UNDER_WAY and old == "booked":
         new = "arrived"

@@ -79,21 +79,38 @@ def find(ask: Ask, now: datetime, policy: Policy) -> Plan[Findings]:
     """Every free Slot that lies in the window. Refuses too many Schedules; the window is its caller's to limit."""
     schedules = yield from select_schedules(ask, policy)
     bookables = yield from load_bookables(schedules, policy)
-    claims, stored = yield from _load_taken(bookables, ask)
-    offers = [
-        offer
-        for bookable in bookables
-        for offer in _offers(bookable, ask, now, claims, stored.get(bookable.reference, ()))
-    ]
+    claims, stored = yield from _load_taken(bookables, ask, policy.base)
+    offers: list[Offer] = []
+    for bookable in bookables:
+        for offer in _offers(bookable, ask, now, claims, stored.get(bookable.reference, ())):
+            offers.append(offer)
+            if len(offers) > OFFERS_MAX:
+                text = f"More than {OFFERS_MAX} slots are free; ask for a shorter window or fewer schedules."
+                raise FhirError("too-costly", text, "end")
     offers.sort(key=lambda offer: (offer.start, offer.schedule, offer.slot["id"]))
     offered = {offer.slot["id"] for offer in offers}
-    published = {slot["id"] for slots in stored.values() for slot in slots}
+    published = {slot["id"] for slots in stored.values() for slot in slots if slot["status"] == "free"}
     looked_at = frozenset(bookable.reference for bookable in bookables)
     return Findings(offers, frozenset(published - offered), looked_at)
 
 
+YEARS = range(1900, 3000)
+"""What can be asked for and booked: a day more or less is then never out of reach."""
+
+OFFERS_MAX = 50_000
+"""Free Slots that one search computes at most."""
+
+
+def refuse_far(start: datetime, end: datetime, where: str) -> None:
+    """Refuses times that are beyond what anybody schedules, where arithmetic with days ends."""
+    if start.year not in YEARS or end.year not in YEARS:
+        text = f"Times must be in the years {YEARS[0]} to {YEARS[-1]}."
+        raise FhirError("value", text, where, problem="too-far-away", status=422)
+
+
 def refuse_window(start: datetime, end: datetime, policy: Policy) -> None:
-    """Refuses an empty, reversed or too long window."""
+    """Refuses an empty, reversed, too long or too far window."""
+    refuse_far(start, end, "start")
     if end <= start:
         raise FhirError("value", "The end of the window must be after its start.", "end", status=400)
     if end - start > timedelta(days=policy.window_days_max):
@@ -103,7 +120,7 @@ def refuse_window(start: datetime, end: datetime, policy: Policy) -> None:
 
 def select_schedules(ask: Ask, policy: Policy) -> Plan[Sequence[Stored]]:
     """The Schedules that the references of `ask` allow, or its tokens if it has no references; ordered by id."""
-    groups = yield from _actor_groups(ask)
+    groups = yield from _actor_groups(ask, policy.base)
     loads: list[Load] = [_by_actor(actors, policy) for actors in groups]
     if ask.schedules:
         loads.append(ById(ask.schedules))
@@ -116,7 +133,7 @@ def select_schedules(ask: Ask, policy: Policy) -> Plan[Sequence[Stored]]:
     ]
     if not by_token:
         return _in_all((yield [Matching("Schedule", {}, limit=policy.schedules_max)]))
-    actors = yield from _actors_of_tokens(ask)
+    actors = yield from _actors_of_tokens(ask, policy.base)
     return _in_any((yield [*by_token, _by_actor(actors, policy)]))
 
 
@@ -124,39 +141,51 @@ def _by_actor(actors: Iterable[str], policy: Policy) -> Matching:
     return Matching("Schedule", {"actor": frozenset(actors)}, limit=policy.schedules_max)
 
 
-def _actor_groups(ask: Ask) -> Plan[list[set[str]]]:
-    """For each kind of reference asked for, the actors of which a Schedule must have one."""
-    wants = (ask.practitioners, ask.locations, ask.organizations)
-    role_codes = ("practitioner", "location", "organization")
-    loads: list[Load] = [
-        Matching("PractitionerRole", {code: refs}) for code, refs in zip(role_codes, wants, strict=True) if refs
-    ]
+def _actor_groups(ask: Ask, base: str) -> Plan[list[set[str]]]:
+    """For each kind of reference asked for, the actors of which a Schedule must have one: the people, roles, rooms and
+    services that belong to it."""
+    loads: dict[str, list[Load]] = {}
+    if ask.practitioners:
+        loads["practitioner"] = [Matching("PractitionerRole", {"practitioner": ask.practitioners})]
+    if ask.locations:
+        loads["location"] = [
+            Matching("PractitionerRole", {"location": ask.locations}),
+            Matching("Location", {"partof": ask.locations}),
+        ]
     if ask.organizations:
-        loads += [Matching(type, {"organization": ask.organizations}) for type in ("Location", "HealthcareService")]
-    found = [_references(stored) for stored in (yield loads)] if loads else []
-    groups = [set(refs) | roles for refs, roles in zip(filter(None, wants), found, strict=False)]
-    if ask.organizations:
-        groups[-1] |= found[-2] | found[-1]
-    return [set(ask.actors), *groups] if ask.actors else groups
+        loads["organization"] = [
+            Matching(type, {"organization": ask.organizations})
+            for type in ("PractitionerRole", "Location", "HealthcareService")
+        ]
+    batch = [load for each in loads.values() for load in each]
+    found = iter((yield batch) if batch else ())
+    groups = [set(ask.actors)] if ask.actors else []
+    given = {"practitioner": ask.practitioners, "location": ask.locations, "organization": ask.organizations}
+    for name, each in loads.items():
+        groups.append(set(given[name]).union(*(_references(next(found), base) for _ in each)))
+    return groups
 
 
-def _actors_of_tokens(ask: Ask) -> Plan[set[str]]:
+def _actors_of_tokens(ask: Ask, base: str) -> Plan[set[str]]:
     """The actors that offer a service type or have a specialty of `ask`, in two batches."""
     found = yield [
         Matching("HealthcareService", {"service-type": ask.service_types}),
         Matching("PractitionerRole", {"specialty": ask.specialties}),
     ]
-    services, roles = (_references(stored) for stored in found)
+    services, roles = (_references(stored, base) for stored in found)
     more = yield [Matching("PractitionerRole", {"service": frozenset(services)})]
-    return services | roles | _references(more[0])
+    return services | roles | _references(more[0], base)
 
 
-def _references(found: Sequence[Stored] | Sequence[Claim]) -> set[str]:
-    return {f"{one.type}/{one.id}" for one in found if isinstance(one, Stored)}
+def _references(found: Sequence[Stored] | Sequence[Claim], base: str) -> set[str]:
+    """What was found, and of roles the people too, since a Schedule may name either."""
+    stored = [one for one in found if isinstance(one, Stored)]
+    people = targets((one.resource.get("practitioner", {}) for one in stored if one.resource), base)
+    return {_reference(one) for one in stored} | set(people)
 
 
 def _in_all(found: Found) -> Sequence[Stored]:
-    shared = set.intersection(*(_references(schedules) for schedules in found))
+    shared = set.intersection(*({_reference(one) for one in schedules} for schedules in found))
     return _distinct(schedule for schedule in found[0] if _reference(schedule) in shared)
 
 
@@ -230,6 +259,7 @@ def _bookable(schedule: Stored, known: Mapping[str, Json], policy: Policy) -> Bo
         and target(role.get("practitioner"), base) in actors
         and _works_at(role, places, base)
     ]
+    roles = [role if _has_person(role, known, base) else {**role, "active": False} for role in roles]
     services = [ref for ref in actors if kind(ref) == "HealthcareService"]
     services = services or [ref for role in roles for ref in targets(role.get("healthcareService", ()), base)]
     places = places or [ref for role in roles for ref in targets(role.get("location", ()), base)]
@@ -238,22 +268,30 @@ def _bookable(schedule: Stored, known: Mapping[str, Json], policy: Policy) -> Bo
     owners += [location.get("managingOrganization") for location in locations]
     owners += [known[ref].get("providedBy") for ref in services if ref in known]
     organizations = _with_parents(targets(filter(None, owners), base), known, base)
-    people = [ref for ref in actors if kind(ref) == "Practitioner"]
-    people += targets((role.get("practitioner", {}) for role in roles), base)
-    closed = any(known.get(ref, {}).get("active") is False for ref in [*people, *services]) or any(
-        location.get("status") in ("suspended", "inactive") for location in locations
+    closed = (
+        any(not _is_active(known.get(ref, {})) for ref in actors)
+        or (bool(roles) and not any(_is_active(role) for role in roles))
+        or (bool(places) and not any(_is_active(location) for location in locations))
     )
     calendar = availability.calendar(
         {**resource, "active": False} if closed else resource,
         roles=tuple(roles),
         services=tuple(known[ref] for ref in dict.fromkeys(services) if ref in known),
-        locations=tuple(locations),
+        locations=tuple(location for location in locations if _is_active(location)),
         organizations=tuple(organizations),
         default_zone=policy.zone,
     )
     reference = _reference(schedule)
     claimed = {claimed_as(ref, known, base) for ref in actors} | {reference}
     return Bookable(reference, calendar, frozenset(filter(None, claimed)))
+
+
+def _is_active(resource: Json) -> bool:
+    return resource.get("active") is not False and resource.get("status") not in ("suspended", "inactive")
+
+
+def _has_person(role: Json, known: Mapping[str, Json], base: str) -> bool:
+    return _is_active(known.get(target(role.get("practitioner"), base) or "", {}))
 
 
 def _works_at(role: Json, places: Sequence[str], base: str) -> bool:
@@ -273,6 +311,10 @@ def _with_parents(references: Iterable[str], known: Mapping[str, Json], base: st
     return list(found.values())
 
 
+UNLIMITED = 1_000_000
+"""Places in a day of a Schedule without a maximum: who is there is counted all the same, should it get one."""
+
+
 def claims_on(bookable: Bookable, start: datetime, end: datetime, owner: str, units: int = 1) -> tuple[Claim, ...]:
     """What a visit of [start, end) takes of a Schedule: its actors' time with buffers, and a place in its day."""
     parameters = bookable.calendar.parameters
@@ -283,9 +325,9 @@ def claims_on(bookable: Bookable, start: datetime, end: datetime, owner: str, un
         Claim(actor, start - before, end + after, owner, start, end, pool, capacity, units)
         for actor in sorted(bookable.claimed)
     ]
-    if parameters.per_day_max is not None:
-        day = _local_day(bookable.calendar, start)
-        claims.append(Claim(f"{pool}#day", day.start, day.end, owner, day.start, day.end, pool, parameters.per_day_max))
+    day = _local_day(bookable.calendar, start)
+    limit = parameters.per_day_max or UNLIMITED
+    claims.append(Claim(f"{pool}#day", day.start, day.end, owner, day.start, day.end, pool, limit))
     return tuple(claims)
 
 
@@ -316,19 +358,21 @@ def places_left(taken: Mapping[str, Sequence[Claim]], wanted: Iterable[Claim]) -
     return min(slots.room_left(taken.get(claim.actor, ()), claim) for claim in wanted)
 
 
-def _load_taken(bookables: Sequence[Bookable], ask: Ask) -> Plan[tuple[dict[str, list[Claim]], dict[str, list[Json]]]]:
+def _load_taken(
+    bookables: Sequence[Bookable], ask: Ask, base: str
+) -> Plan[tuple[dict[str, list[Claim]], dict[str, list[Json]]]]:
     if not bookables:
         return {}, {}
     schedules = frozenset(bookable.reference for bookable in bookables)
     found = yield [
         load_claims(bookables, (), ask.start, ask.end),
-        Matching("Slot", {"schedule": schedules, "status": frozenset({"*|free"})}, ("start", ask.start, ask.end)),
+        Matching("Slot", {"schedule": schedules, "status": OFFERING}, ("start", ask.start, ask.end)),
     ]
     published: dict[str, list[Json]] = {}
     for stored in found[1]:
         slot = stored.resource if isinstance(stored, Stored) else None
         if slot and not is_computed(slot):
-            published.setdefault(slot["schedule"]["reference"], []).append(slot)
+            published.setdefault(target(slot["schedule"], base) or "", []).append(slot)
     return by_actor(found[0]), published
 
 
@@ -347,6 +391,9 @@ def _offers(
     until = slots.offered_until(bookable.calendar, now) or end
     seen = set()
     for slot in published:
+        if slot["status"] != "free":
+            seen.add((instant(slot["start"]), instant(slot["end"])))
+            continue
         opens, closes = instant(slot["start"]), instant(slot["end"])
         asked = ask.duration_minutes in (None, (closes - opens) / timedelta(minutes=1))
         if asked and start <= opens < until and closes <= end and _is_current(bookable.calendar, opens, closes, now):
@@ -366,6 +413,9 @@ def _offers(
                 slot_resource(bookable, id, interval.start, interval.end, left),
             )
 
+
+OFFERING = frozenset({"*|free", "*|entered-in-error"})
+"""Published Slots that say something of an offer: that it is one, or that this id is none."""
 
 PUBLISHED_REFUSALS = frozenset({"schedule-inactive", "outside-horizon", "in-the-past", "too-soon", "too-far"})
 """What can refuse a Slot that an EHR published: its hours are its own."""
@@ -432,6 +482,8 @@ def read_slot(id: str, now: datetime, policy: Policy) -> Plan[Json | None]:
     if parsed is None:
         return None
     schedule_id, start, minutes = parsed
+    if minutes > policy.appointment_hours_max * 60 or start.year not in YEARS:
+        return None
     end = start + timedelta(minutes=minutes)
     schedules = (yield [ById(frozenset({f"Schedule/{schedule_id}"}))])[0]
     bookables = yield from load_bookables([one for one in schedules if isinstance(one, Stored)], policy)

@@ -211,9 +211,9 @@ def _available_time(part: Json) -> Json:
 
 _ROWS: Mapping[str, _Row] = {
     "service": _Row(None, _service),
-    "duration": _Row("duration_minutes", _minutes(1)),
-    "bufferBefore": _Row("buffer_before_minutes", _minutes(0)),
-    "bufferAfter": _Row("buffer_after_minutes", _minutes(0)),
+    "duration": _Row("duration_minutes", _minutes(1, DAY_MINUTES)),
+    "bufferBefore": _Row("buffer_before_minutes", _minutes(0, DAY_MINUTES)),
+    "bufferAfter": _Row("buffer_after_minutes", _minutes(0, DAY_MINUTES)),
     "alignmentInterval": _Row("alignment_minutes", _minutes(1, DAY_MINUTES)),
     "alignmentOffset": _Row("alignment_offset_minutes", _minutes(0, DAY_MINUTES)),
     "minimumNotice": _Row("notice_minutes_min", _minutes(0)),

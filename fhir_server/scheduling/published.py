@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from fhir_server.outcome import FhirError, Json
 from fhir_server.plan import ById, Claim, Decision, Event, Matching, Plan, Stored, Write
-from fhir_server.scheduling import lifecycle
-from fhir_server.scheduling.elements import instant, target
-from fhir_server.scheduling.finding import load_bookables
+from fhir_server.scheduling import lifecycle, slots
+from fhir_server.scheduling.elements import instant, is_computed, target
+from fhir_server.scheduling.finding import load_bookables, refuse_far
 from fhir_server.scheduling.policy import Change
 
 TAKING = frozenset({"busy", "busy-tentative", "busy-unavailable"})
+
+BOOKED = frozenset({"busy", "busy-tentative"})
+"""What a booking makes of a Slot."""
 
 
 def decide(change: Change) -> Plan[Decision]:
@@ -29,17 +33,38 @@ def decide(change: Change) -> Plan[Decision]:
     if before and (illegal := lifecycle.refuse_move("Slot", before["status"], after["status"])):
         raise FhirError.of([illegal])
     schedule = target(after["schedule"], change.policy.base)
+    refuse_far(instant(after["start"]), instant(after["end"]), "Slot.start")
+    _refuse_reserved(change, after, schedule)
     schedules = (yield [ById(frozenset({schedule} if schedule else ()))])[0]
     if not schedules:
         text = "The Slot's Schedule does not exist here."
         raise FhirError("not-found", text, "Slot.schedule", problem="schedule-unknown", status=422)
     claims: tuple[Claim, ...] = ()
-    if after["status"] in TAKING and not booked:
+    if _blocks(before, after, booked):
         bookables = yield from load_bookables([one for one in schedules if isinstance(one, Stored)], change.policy)
         times = instant(after["start"]), instant(after["end"])
         claims = tuple(Claim(actor, *times, owner, *times, capacity=0) for actor in sorted(bookables[0].claimed))
     event = Event(owner, "update" if before else "create", before["status"] if before else None, after["status"])
     return Decision((Write("Slot", change.id, after, version),), {owner: claims}, (event,))
+
+
+def _blocks(before: Json | None, after: Json, booked: Sequence[str]) -> bool:
+    """Whether the EHR takes the time itself. A Slot that a booking made busy is not taken once more."""
+    by_booking = booked and before and before["status"] in BOOKED and after["status"] in BOOKED
+    return after["status"] in TAKING and not by_booking
+
+
+def _refuse_reserved(change: Change, after: Json, schedule: str | None) -> None:
+    """Refuses an id that is a computed Slot's of another Schedule or time, and the tag of one on any other id."""
+    parsed = slots.parse_slot_id(change.id)
+    times = instant(after["start"]), instant(after["end"])
+    own = parsed and (f"Schedule/{parsed[0]}", parsed[1], parsed[1] + timedelta(minutes=parsed[2])) == (
+        schedule,
+        *times,
+    )
+    if (parsed and not own) or (is_computed(after) and not own):
+        text = "Ids of this form, and the tag `computed`, are for the Slot that the server computes at that time."
+        raise FhirError("business-rule", text, "Slot.id", problem="slot-id-reserved")
 
 
 def _live_appointments(change: Change) -> Plan[Sequence[str]]:
@@ -62,6 +87,7 @@ def _refuse_pulling(before: Json | None, after: Json | None, booked: Sequence[st
     kept = ("schedule", "start", "end")
     same = before and after and all(before.get(element) == after.get(element) for element in kept)
     freed = before and after and before["status"] in TAKING and after["status"] not in TAKING
+    freed = freed or (after and after["status"] == "entered-in-error")
     if not same or freed:
         text = f"The Slot is booked ({len(booked)} appointment(s)): cancel or move the Appointment instead."
         raise FhirError("conflict", text, "Slot.status", problem="slot-in-use")

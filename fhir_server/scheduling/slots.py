@@ -26,7 +26,7 @@ from fhir_server.scheduling.parameters import find_zone
 
 MINUTE = timedelta(minutes=1)
 ID_LENGTH_MAX = 64
-_SLOT_ID = re.compile(r"([A-Za-z0-9.-]+)\.([0-9]{8}T[0-9]{4})\.([1-9][0-9]{0,6})")
+_SLOT_ID = re.compile(r"([A-Za-z0-9.-]+)\.([0-9]{8}T[0-9]{4})\.([1-9][0-9]{0,3})")
 
 
 def slot_id(schedule_id: str, start: datetime, minutes: int) -> str | None:

@@ -9,7 +9,7 @@ from fhir_server.outcome import FhirError, Issue, Json
 from fhir_server.plan import Stored
 from fhir_server.scheduling import lifecycle, slots
 from fhir_server.scheduling.elements import instant, kind, target, targets
-from fhir_server.scheduling.finding import Bookable
+from fhir_server.scheduling.finding import Bookable, refuse_far
 from fhir_server.scheduling.policy import Change, Policy
 
 
@@ -46,12 +46,18 @@ class Visit:
     participants: tuple[Participant, ...]
     slots: tuple[str, ...]
     moved: bool
+    former: Json | None
     resource: Json
     change: Change
 
     @property
     def patients(self) -> list[str]:
-        return [one.reference for one in self.participants if one.reference and kind(one.reference) == "Patient"]
+        """The patients who come; one who is only informed does not."""
+        return [
+            one.reference
+            for one in self.participants
+            if one.reference and kind(one.reference) == "Patient" and one.required != "information-only"
+        ]
 
     @property
     def units(self) -> int:
@@ -61,6 +67,7 @@ class Visit:
 def read_visit(change: Change, before: Json | None, after: Json) -> Visit:
     """Refuses an Appointment longer than any may be. A move drops Slots that were of the former time."""
     start, end = instant(after["start"]), instant(after["end"])
+    refuse_far(start, end, "Appointment.start")
     if end <= start:
         raise FhirError("business-rule", "`end` must be after `start`.", "Appointment.end", problem="empty-time")
     if end - start > change.policy.appointment_length_max:
@@ -71,7 +78,8 @@ def read_visit(change: Change, before: Json | None, after: Json) -> Visit:
     if before and "start" in before and named == slots_of(before, change.policy):
         named = () if (start, end) != (instant(before["start"]), instant(before["end"])) else named
     moved = not (before and occupies(before)) or time_of(before, change.policy) != time_of(after, change.policy)
-    return Visit(f"Appointment/{change.id}", start, end, participants, named, moved, after, change)
+    former = before if before and occupies(before) else None
+    return Visit(f"Appointment/{change.id}", start, end, participants, named, moved, former, after, change)
 
 
 def span(one: Chosen) -> tuple[datetime, datetime]:

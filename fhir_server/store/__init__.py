@@ -153,7 +153,7 @@ class Store:
         """
         order = Order(decision, ObjectId(), who, replay)
         deadline = asyncio.get_running_loop().time() + self.deadline_seconds
-        keys = writes.days_touched(decision)
+        keys = writes.guards_touched(decision)
         with answering():
             async with self.mutex.held(keys, deadline):
                 attempt = Attempt(lambda session: self._attempt(session, order, keys), lambda: self._landed(order))

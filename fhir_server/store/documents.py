@@ -120,7 +120,7 @@ def days(start: datetime, end: datetime) -> Iterator[datetime]:
 
 def day_key(actor: str, day: datetime) -> str:
     """The key of an actor's UTC day."""
-    return f"{actor}|{day:%Y%m%d}"
+    return f"{actor}|{day.year:04}{day:%m%d}"
 
 
 def day_keys(claim: Claim) -> Iterator[str]:

@@ -1,10 +1,14 @@
-"""The guards: one document for each actor and UTC day, which every transaction that makes that day busier changes."""
+"""The guards: documents of an actor, of which every transaction that makes a UTC day of the actor busier changes one.
+
+A day's guard is one of `GUARDS` by turns, so that an actor has a fixed number of them and an actor that goes away can
+have all of them closed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import date
 
 from pymongo import UpdateOne
 from pymongo.errors import PyMongoError
@@ -13,6 +17,21 @@ from fhir_server.store.failures import is_duplicate
 from fhir_server.store.schema import Database
 
 KNOWN_MAX = 100_000
+
+GUARDS = 64
+"""How many guards an actor has. Days so far apart share one, which costs nothing but waiting."""
+
+
+def guard_of(day_key: str) -> str:
+    """The guard of an actor's UTC day."""
+    actor, _, day = day_key.rpartition("|")
+    ordinal = date(int(day[:-4]), int(day[-4:-2]), int(day[-2:])).toordinal()
+    return f"{actor}|{ordinal % GUARDS}"
+
+
+def guards_of(actor: str) -> frozenset[str]:
+    """All the guards of an actor."""
+    return frozenset(f"{actor}|{number}" for number in range(GUARDS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,5 +60,4 @@ class Guards:
 
 
 def _made(key: str) -> UpdateOne:
-    day = datetime.strptime(key.rpartition("|")[2], "%Y%m%d").replace(tzinfo=UTC)
-    return UpdateOne({"_id": key}, {"$setOnInsert": {"day": day, "moves": 0}}, upsert=True)
+    return UpdateOne({"_id": key}, {"$setOnInsert": {"moves": 0}}, upsert=True)

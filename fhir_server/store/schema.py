@@ -34,7 +34,7 @@ OTHERS: Mapping[str, Sequence[IndexModel]] = {
         IndexModel([("actor", 1), ("start", 1)]),
         IndexModel([("owner", 1)]),
     ),
-    "guards": (IndexModel([("day", 1)], expireAfterSeconds=32 * DAY_SECONDS),),
+    "guards": (),
     "outbox": (IndexModel([("at", 1), ("version", 1), ("_id", 1)]),),
     "events": (IndexModel([("source", 1)], unique=True),),
     "idempotency": (IndexModel([("at", 1)], expireAfterSeconds=DAY_SECONDS),),

@@ -22,6 +22,7 @@ from fhir_server.plan import Claim, Decision, Event, Stored, Write
 from fhir_server.scheduling.slots import room_left
 from fhir_server.store import documents
 from fhir_server.store.failures import LostRace
+from fhir_server.store.guards import guard_of, guards_of
 from fhir_server.store.schema import Database, history_name
 from fhir_server.store.transactions import Moved, Session
 
@@ -82,9 +83,11 @@ class Occupation:
     busier: frozenset[str]
 
 
-def days_touched(decision: Decision) -> frozenset[str]:
-    """The keys of all days that the decision's claims touch: those whose guards it may have to move."""
-    return frozenset(key for claim in _wanted(decision) for key in documents.day_keys(claim))
+def guards_touched(decision: Decision) -> frozenset[str]:
+    """The guards that the decision may have to move: those of the days its claims touch, and of whom it closes or
+    opens."""
+    days = frozenset(guard_of(key) for claim in _wanted(decision) for key in documents.day_keys(claim))
+    return days.union(*(guards_of(actor) for actor in decision.closes | decision.opens))
 
 
 async def write(db: Database, session: Session, frame: Frame, order: Order) -> list[Stored]:
@@ -104,7 +107,8 @@ async def write(db: Database, session: Session, frame: Frame, order: Order) -> l
         await db["idempotency"].insert_one(
             _answer(order.replay, versions[0], documents.instant(frame.now())), session=session
         )
-    await _move_guards(db, session, occupation.busier)
+    await _turn(db, session, order.decision, documents.instant(frame.now()))
+    await _move_guards(db, session, frozenset(map(guard_of, occupation.busier)))
     return [version.stored for version in versions]
 
 
@@ -224,9 +228,28 @@ async def _move_guards(db: Database, session: Session, keys: frozenset[str]) -> 
     """Changes the guard of each day that gets busier: of two transactions that do, one is aborted."""
     if not keys:
         return
-    moved = await db["guards"].update_many({"_id": {"$in": sorted(keys)}}, {"$inc": {"moves": 1}}, session=session)
+    open_ones = {"_id": {"$in": sorted(keys)}, "closed": {"$ne": True}}
+    moved = await db["guards"].update_many(open_ones, {"$inc": {"moves": 1}}, session=session)
     if moved.modified_count != len(keys):
-        raise Moved
+        closed = await db["guards"].find_one({"_id": {"$in": sorted(keys)}, "closed": True}, session=session)
+        raise LostRace if closed else Moved
+
+
+async def _turn(db: Database, session: Session, decision: Decision, now: datetime) -> None:
+    """Closes the guards of those who go away and opens those of who came back. LostRace if somebody who goes away
+    was booked meanwhile."""
+    for actors, closed in ((decision.closes, True), (decision.opens, False)):
+        if not actors:
+            continue
+        if closed and await db["claims"].find_one(
+            {"actor": {"$in": sorted(actors)}, "end": {"$gt": now}}, session=session
+        ):
+            raise LostRace
+        keys = sorted(key for actor in actors for key in guards_of(actor))
+        change = {"$inc": {"moves": 1}, "$set": {"closed": closed}}
+        moved = await db["guards"].update_many({"_id": {"$in": keys}}, change, session=session)
+        if moved.modified_count != len(keys):
+            raise Moved
 
 
 def _events(order: Order, versions: Sequence[Version], now: datetime) -> list[Json]:
@@ -234,7 +257,7 @@ def _events(order: Order, versions: Sequence[Version], now: datetime) -> list[Js
     written = {f"{version.write.type}/{version.write.id}": version for version in versions}
     named = {event.resource for event in order.decision.events}
     events = list(order.decision.events)
-    events += [Event(name, version.action) for name, version in written.items() if name not in named]
+    events += [_event(name, version) for name, version in written.items() if name not in named]
     return [
         {
             "_id": f"{order.tag}.{number}",
@@ -250,6 +273,16 @@ def _events(order: Order, versions: Sequence[Version], now: datetime) -> list[Js
         }
         for number, event in enumerate(events)
     ]
+
+
+def _event(name: str, version: Version) -> Event:
+    """What happened to a resource of which the decision says nothing in particular."""
+    old, new = (document and document["resource"].get("status") for document in (version.past, version.document))
+    return Event(name, version.action, _text(old), _text(new))
+
+
+def _text(status: object) -> str | None:
+    return status if isinstance(status, str) else None
 
 
 def _answer(replay: Replay, version: Version, now: datetime) -> Json:

@@ -115,3 +115,20 @@ async def test_people_and_orchestrators_find_their_pages(client: httpx.AsyncClie
     welcome = await client.get(f"{root}/")
     assert "text/html" in welcome.headers["content-type"]
     assert "/metadata" in welcome.text
+
+
+async def test_other_encodings_and_forms_are_unsupported_media_types(client: httpx.AsyncClient) -> None:
+    latin = {"content-type": "application/fhir+json; charset=latin-1"}
+    assert_outcome(await client.post("/Patient", content=b"{}", headers=latin), 415, "not-supported")
+    gzip = {"content-type": "application/fhir+json", "content-encoding": "gzip"}
+    assert_outcome(await client.post("/Patient", content=b"{}", headers=gzip), 415, "not-supported")
+    assert_outcome(await client.post("/Patient", data={"a": "b"}), 415, "not-supported")
+
+
+async def test_a_conditional_create_is_refused_not_ignored(client: httpx.AsyncClient) -> None:
+    headers = {"If-None-Exist": "identifier=x"}
+    assert_outcome(await client.post("/Patient", json=patient(), headers=headers), 400, "not-supported")
+
+
+async def test_a_slash_too_many_is_not_found(client: httpx.AsyncClient) -> None:
+    assert_outcome(await client.get("/Patient/"), 404, "not-found")

@@ -177,7 +177,26 @@ async def test_a_room_beside_the_schedule_is_taken_too(clinic: httpx.AsyncClient
 async def test_a_practitioner_who_declined_is_not_taken(clinic: httpx.AsyncClient) -> None:
     booked = (await clinic.post("/Appointment", json=appointment())).json()
     booked["participant"][1]["status"] = "declined"
-    assert (await clinic.put(f"/Appointment/{booked['id']}", json=booked)).status_code in (200, 422)
+    assert (await clinic.put(f"/Appointment/{booked['id']}", json=booked)).status_code == 200
+    assert "09:00" in starts(await find(clinic))
+    other = appointment(actors=("Patient/bob", "Practitioner/smith"))
+    assert (await clinic.post("/Appointment", json=other)).status_code == 201
+
+
+async def test_a_visit_handed_to_a_colleague_frees_who_had_it(clinic: httpx.AsyncClient) -> None:
+    await put(
+        clinic,
+        practitioner("jones"),
+        role("jones-main", practitioner={"reference": "Practitioner/jones"}),
+        schedule("jones-main", actor=[{"reference": "PractitionerRole/jones-main"}]),
+    )
+    booked = (await clinic.post("/Appointment", json=appointment())).json()
+    booked["participant"][1]["actor"]["reference"] = "Practitioner/jones"
+    response = await clinic.put(f"/Appointment/{booked['id']}", json=booked)
+    assert response.status_code == 200, response.text
+    assert response.json()["slot"] == [{"reference": "Slot/jones-main.20260303T0900.30"}]
+    assert "09:00" in starts(await find(clinic))
+    assert "09:00" not in starts(await find(clinic, "/Schedule/jones-main"))
 
 
 async def test_booking_by_slot_and_patient_takes_the_schedules_actors_along(clinic: httpx.AsyncClient) -> None:
@@ -391,3 +410,181 @@ async def test_book_heeds_if_match(clinic: httpx.AsyncClient) -> None:
 async def test_a_role_with_bookings_cannot_be_deleted(clinic: httpx.AsyncClient) -> None:
     await clinic.post("/Appointment", json=appointment())
     assert_outcome(await clinic.delete("/PractitionerRole/smith-main"), 409, "conflict", "has-bookings")
+
+
+async def test_what_a_stranger_names_is_not_freed_with_it(clinic: httpx.AsyncClient) -> None:
+    await clinic.post("/Appointment", json=appointment())
+    slot_of = [{"reference": SLOT}]
+    stranger = appointment(status="proposed", actors=("Patient/bob", "Practitioner/smith"), slot=slot_of)
+    proposed = (await clinic.post("/Appointment", json=stranger)).json()
+    assert (await clinic.delete(f"/Appointment/{proposed['id']}")).status_code == 204
+    past = {**appointment(at("07:00", MONDAY), status="arrived"), "slot": slot_of}
+    record = (await clinic.post("/Appointment", json=past)).json()
+    cancelled = {**record, "status": "cancelled", "cancelationReason": REASON}
+    assert (await clinic.put(f"/Appointment/{record['id']}", json=cancelled)).status_code == 200
+    assert (await clinic.get(f"/{SLOT}")).json()["status"] == "busy"
+
+
+async def test_deleting_a_cancelled_appointment_leaves_the_next_ones_slot(clinic: httpx.AsyncClient) -> None:
+    first = (await clinic.post("/Appointment", json=appointment())).json()
+    await clinic.put(f"/Appointment/{first['id']}", json={**first, "status": "cancelled", "cancelationReason": REASON})
+    await clinic.post("/Appointment", json=appointment(actors=("Patient/bob", "Practitioner/smith")))
+    assert (await clinic.delete(f"/Appointment/{first['id']}")).status_code == 204
+    assert (await clinic.get(f"/{SLOT}")).json()["status"] == "busy"
+
+
+async def test_two_schedules_of_one_practitioner_do_not_share(clinic: httpx.AsyncClient) -> None:
+    await put(clinic, schedule("group", parameters={"capacity": 5}))
+    both = [{"reference": SLOT}, {"reference": "Slot/group.20260303T0900.30"}]
+    assert (await clinic.post("/Appointment", json=appointment(slot=both))).status_code == 201
+    more = appointment(actors=("Patient/bob",), slot=both[1:])
+    assert_outcome(await clinic.post("/Appointment", json=more), 409, "conflict", "practitioner-busy")
+
+
+async def test_who_is_behind_a_booked_schedule_stays(clinic: httpx.AsyncClient) -> None:
+    await put(clinic, practitioner("jones"))
+    await clinic.post("/Appointment", json=appointment())
+    other = role(practitioner={"reference": "Practitioner/jones"})
+    assert_outcome(await clinic.put("/PractitionerRole/smith-main", json=other), 409, "conflict", "has-bookings")
+    moved = schedule(actor=[{"reference": "Practitioner/jones"}])
+    assert_outcome(await clinic.put("/Schedule/smith-main", json=moved), 409, "conflict", "has-bookings")
+    assert (await clinic.put("/Schedule/smith-main", json=schedule(comment="same people"))).status_code == 200
+
+
+async def test_a_patient_who_is_deleted_meanwhile_is_not_booked(clinic: httpx.AsyncClient) -> None:
+    for number in range(12):
+        await put(clinic, patient(f"p{number}"))
+        wanted = appointment(at("09:00"), actors=(f"Patient/p{number}", "Practitioner/smith"))
+        booked, deleted = await asyncio.gather(
+            clinic.post("/Appointment", json=wanted), clinic.delete(f"/Patient/p{number}")
+        )
+        assert (booked.status_code == 201) != (deleted.status_code == 204), (booked.text, deleted.text)
+        if booked.status_code == 201:
+            assert (await clinic.delete(f"/Appointment/{booked.json()['id']}")).status_code == 204
+
+
+async def test_a_patient_who_came_back_can_be_booked(clinic: httpx.AsyncClient) -> None:
+    assert (await clinic.delete("/Patient/ann")).status_code == 204
+    assert_outcome(await clinic.post("/Appointment", json=appointment()), 422, "not-found", "patient-unknown")
+    await put(clinic, patient())
+    assert (await clinic.post("/Appointment", json=appointment())).status_code == 201
+
+
+async def test_an_ehr_closes_what_is_left_of_a_group(clinic: httpx.AsyncClient) -> None:
+    await put(clinic, schedule(parameters={"capacity": 3}))
+    booked = (await clinic.post("/Appointment", json=appointment())).json()
+    closed = slot(SLOT.partition("/")[2], at("09:00"), at("09:30"), status="busy-unavailable")
+    assert (await clinic.put(f"/{SLOT}", json=closed)).status_code in (200, 201)
+    assert "09:00" not in starts(await find(clinic))
+    other = appointment(actors=("Patient/bob", "Practitioner/smith"))
+    assert (await clinic.post("/Appointment", json=other)).status_code == 409
+    await clinic.put(
+        f"/Appointment/{booked['id']}", json={**booked, "status": "cancelled", "cancelationReason": REASON}
+    )
+    assert (await clinic.get(f"/{SLOT}")).json()["status"] == "busy-unavailable"
+    assert "09:00" not in starts(await find(clinic))
+
+
+async def test_the_id_of_a_computed_slot_is_for_that_slot_alone(clinic: httpx.AsyncClient) -> None:
+    squatter = slot(SLOT.partition("/")[2], at("20:00"), at("20:30"))
+    assert_outcome(await clinic.put(f"/{SLOT}", json=squatter), 422, "business-rule", "slot-id-reserved")
+    own = slot(SLOT.partition("/")[2], at("09:00"), at("09:30"), status="busy-tentative")
+    assert (await clinic.put(f"/{SLOT}", json=own)).status_code == 201
+
+
+async def test_book_is_not_for_what_is_booked_or_has_arrived(clinic: httpx.AsyncClient) -> None:
+    booked = (await clinic.post("/Appointment", json=appointment())).json()
+    other = {**appointment(at("10:00"), actors=("Patient/bob", "Practitioner/smith")), "id": booked["id"]}
+    assert_outcome(await clinic.post("/Appointment/$book", json=other), 422, "business-rule", "illegal-transition")
+    await clinic.put(f"/Appointment/{booked['id']}", json={**booked, "status": "arrived"})
+    response = await clinic.post(f"/Appointment/{booked['id']}/$book")
+    assert_outcome(response, 422, "business-rule", "illegal-transition")
+
+
+async def test_a_key_used_with_another_query_is_another_request(clinic: httpx.AsyncClient) -> None:
+    headers = {"Idempotency-Key": "q"}
+    first = await clinic.post("/Appointment/$book", params={"slot": SLOT, "patient": "Patient/ann"}, headers=headers)
+    assert first.status_code == 201, first.text
+    later = "Slot/smith-main.20260303T1000.30"
+    other = await clinic.post("/Appointment/$book", params={"slot": later, "patient": "Patient/bob"}, headers=headers)
+    assert_outcome(other, 422, "business-rule", "idempotency-key-reused")
+
+
+@pytest.mark.parametrize(
+    "actor",
+    [
+        {"reference": "http://other.example/fhir/Patient/x"},
+        {"display": "Ann Ash"},
+        {"type": "Patient", "identifier": {"value": "1"}},
+    ],
+)
+async def test_a_booking_needs_a_patient_of_this_server(clinic: httpx.AsyncClient, actor: dict[str, Any]) -> None:
+    wanted = appointment(actors=("Practitioner/smith",))
+    wanted["participant"].append({"actor": actor, "status": "accepted"})
+    assert_outcome(await clinic.post("/Appointment", json=wanted), 422, "business-rule", "patient-required")
+
+
+async def test_a_patient_who_is_only_informed_does_not_make_a_booking(clinic: httpx.AsyncClient) -> None:
+    wanted = appointment()
+    wanted["participant"][0]["required"] = "information-only"
+    assert_outcome(await clinic.post("/Appointment", json=wanted), 422, "business-rule", "patient-required")
+
+
+async def test_more_patients_than_places_are_told_so(clinic: httpx.AsyncClient) -> None:
+    wanted = appointment(actors=("Patient/ann", "Patient/bob", "Practitioner/smith"))
+    assert_outcome(await clinic.post("/Appointment", json=wanted), 422, "business-rule", "group-too-large")
+
+
+async def test_a_slot_elsewhere_that_an_appointment_names_is_kept(clinic: httpx.AsyncClient) -> None:
+    elsewhere = {"reference": "https://ehr.example/fhir/Slot/9"}
+    booked = (await clinic.post("/Appointment", json=appointment(slot=[elsewhere]))).json()
+    assert booked["slot"] == [elsewhere, {"reference": SLOT}]
+
+
+async def test_booking_the_time_of_a_published_slot_takes_that_slot(clinic: httpx.AsyncClient) -> None:
+    absolute = {"reference": "http://127.0.0.1:8000/fhir/Schedule/smith-main"}
+    await put(clinic, slot("nine", at("09:00"), at("09:30"), schedule=absolute))
+    assert [one["id"] for one in (await find(clinic))[:1]] == ["nine"]
+    booked = (await clinic.post("/Appointment", json=appointment())).json()
+    assert booked["slot"] == [{"reference": "Slot/nine"}]
+    assert (await clinic.get("/Slot/nine")).json()["status"] == "busy"
+
+
+async def test_adjacent_slots_are_booked_together(clinic: httpx.AsyncClient) -> None:
+    both = [{"reference": f"Slot/smith-main.20260303T{time}.30"} for time in ("1030", "1100")]
+    assert (await clinic.post("/Appointment", json=appointment(at("10:30"), 60, slot=both))).status_code == 201
+
+
+async def test_a_maximum_that_is_set_later_counts_who_is_there(clinic: httpx.AsyncClient) -> None:
+    assert (await clinic.post("/Appointment", json=appointment())).status_code == 201
+    await put(clinic, schedule(parameters={"maximumPerDay": 1}))
+    refused = await clinic.post(
+        "/Appointment", json=appointment(at("10:00"), actors=("Patient/bob", "Practitioner/smith"))
+    )
+    assert_outcome(refused, 409, "conflict", "day-full")
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T09:00:00Z", "9999-12-31T22:00:00Z"])
+async def test_the_ends_of_time_cannot_be_booked(clinic: httpx.AsyncClient, time: str) -> None:
+    refused = await clinic.post("/Appointment", json=appointment(time))
+    assert_outcome(refused, 422, "value", "too-far-away")
+    end = time.replace("T09", "T10").replace("T22", "T23")
+    assert_outcome(await clinic.put("/Slot/x", json=slot("x", time, end, status="busy")), 422, "value", "too-far-away")
+
+
+async def test_an_appointment_without_values_for_its_times_is_refused(clinic: httpx.AsyncClient) -> None:
+    wanted = {key: value for key, value in appointment().items() if key not in ("start", "end")}
+    absent = {
+        "extension": [{"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "unknown"}]
+    }
+    response = await clinic.post("/Appointment", json={**wanted, "_start": absent, "_end": absent})
+    assert response.status_code in (400, 422), response.text
+    assert response.json()["resourceType"] == "OperationOutcome"
+
+
+@pytest.mark.parametrize(
+    "change", [{"participant": 5}, {"id": {"$foo": 1}}, {"id": {"$regex": "^a"}}, {"id": "x" * 65}]
+)
+async def test_a_bare_body_is_checked_before_it_is_used(clinic: httpx.AsyncClient, change: dict[str, Any]) -> None:
+    response = await clinic.post("/Appointment/$book", json={**appointment(), **change})
+    assert response.status_code == 400, response.text

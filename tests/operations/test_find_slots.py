@@ -346,3 +346,61 @@ async def test_the_number_of_store_commands_does_not_grow(clinic: httpx.AsyncCli
         return len(commands)
 
     assert await count(range(1)) == await count(range(1, 12))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "/Schedule/$find-slots?start=9999-12-30T00:00:00Z&end=9999-12-31T23:59:59Z",
+        "/Schedule/$find-slots?start=0001-01-01T00:00:00Z&end=0001-01-02T00:00:00Z",
+        "/Slot/smith-main.99991231T2359.60",
+        "/Slot/smith-main.20260303T0900.9999",
+        *(f"/Slot?schedule=smith-main&status=free&start={bound}9999-12-31" for bound in ("ge", "gt", "le", "sa", "eq")),
+        "/Schedule/$find-slots?start=2026-03-03T00:00:00Z&end=2026-03-04T00:00:00Z&_cursor="
+        "MDAwMS0wMS0wMVQwMDowMDowMCsxNDowMCBhIGI=",
+        "/Patient?" + "&".join(f"a{number}=1" for number in range(1001)),
+        "/Slot?_id=" + ",".join(f"smith-main.20260303T09{number:02}.30" for number in range(40)),
+    ],
+)
+async def test_nothing_that_is_asked_fails_the_server(clinic: httpx.AsyncClient, url: str) -> None:
+    response = await clinic.get(url)
+    assert response.status_code < 500, response.text
+    assert response.json()["resourceType"] in ("OperationOutcome", "Bundle")
+
+
+async def test_a_search_that_would_compute_too_much_is_refused(clinic: httpx.AsyncClient) -> None:
+    await put(clinic, role(availableTime=[{"allDay": True}]))
+    window = {"start": at("00:00"), "end": at("00:00", "2026-05-01"), "duration": 1}
+    assert_outcome(await clinic.get("/Schedule/smith-main/$find-slots", params=window), 422, "too-costly")
+    longer = {**DAY, "duration": 1441}
+    assert_outcome(await clinic.get("/Schedule/smith-main/$find-slots", params=longer), 400, "value")
+
+
+async def test_a_schedule_of_the_person_is_found_by_the_roles_place(clinic: httpx.AsyncClient) -> None:
+    await put(clinic, room(), schedule("person", actor=[{"reference": "Practitioner/smith"}]))
+    await put(
+        clinic,
+        schedule("room-1", actor=[{"reference": "Location/room-1"}]),
+        location(hoursOfOperation=[{"allDay": True}]),
+    )
+    for query in ({"location": "Location/main"}, {"organization": "Organization/riverside"}):
+        found = {one["schedule"]["reference"] for one in await find(clinic, "/Schedule", **query)}
+        assert found == {"Schedule/smith-main", "Schedule/person", "Schedule/room-1"}
+
+
+async def test_one_place_that_is_closed_for_good_leaves_the_other(clinic: httpx.AsyncClient) -> None:
+    await put(clinic, location("old", status="inactive"))
+    await put(clinic, role(location=[{"reference": "Location/main"}, {"reference": "Location/old"}]))
+    assert len(await find(clinic)) == 6
+    await put(clinic, location("main", status="suspended"))
+    assert await find(clinic) == []
+
+
+async def test_an_inactive_role_offers_nothing_at_all(clinic: httpx.AsyncClient) -> None:
+    await put(clinic, slot("evening"), role(active=False))
+    assert await find(clinic) == []
+
+
+async def test_a_slot_entered_in_error_takes_its_id_out_of_the_offers(clinic: httpx.AsyncClient) -> None:
+    await put(clinic, slot("smith-main.20260303T0900.30", at("09:00"), at("09:30"), status="entered-in-error"))
+    assert "09:00" not in starts(await find(clinic))

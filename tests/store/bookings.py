@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from fhir_server.outcome import Json
 from fhir_server.plan import Claim, Decision, Event, Write
 from fhir_server.store import Store
+from fhir_server.store.guards import guard_of
 
 NINE = datetime(2026, 12, 1, 9, tzinfo=UTC)
 
@@ -76,5 +77,5 @@ async def violations(store: Store) -> list[str]:
     claimed = {(each["actor"], each["claim"]["start"], each["claim"]["end"], each["owner"]) for each in pieces}
     found += [f"no claim: {each}" for each in booked - claimed] + [f"orphan: {each}" for each in claimed - booked]
     guards = {each["_id"] async for each in store.db["guards"].find()}
-    found += [f"no guard: {each['day']}" for each in pieces if each["day"] not in guards]
+    found += [f"no guard: {each['day']}" for each in pieces if guard_of(each["day"]) not in guards]
     return found

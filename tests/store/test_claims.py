@@ -12,6 +12,7 @@ import pytest
 from fhir_server.outcome import FhirError
 from fhir_server.plan import Claim, Claimed, Decision, Stored, Write
 from fhir_server.store import LostRace, Store
+from fhir_server.store.guards import guard_of
 from tests.store.bookings import NINE, at, booking, cancelling, claim, violations
 
 
@@ -159,10 +160,10 @@ async def test_only_days_that_get_busier_move_their_guard(store: Store) -> None:
         return {each["_id"]: each["moves"] async for each in store.db["guards"].find()}
 
     await store.transact(booking("a", at(0), at(30)))
-    assert await moves() == {"Practitioner/1|20261201": 1}
+    assert await moves() == {guard_of("Practitioner/1|20261201"): 1}
     await store.transact(booking("a", at(0), at(30), before=1))
     await store.transact(cancelling("a", at(0), at(30), ["Practitioner/1"], 2))
-    assert await moves() == {"Practitioner/1|20261201": 1}
+    assert await moves() == {guard_of("Practitioner/1|20261201"): 1}
 
 
 async def test_a_guard_that_was_removed_is_made_again(store: Store) -> None:
@@ -211,3 +212,16 @@ async def test_claims_are_found_by_actor_and_time_however_many_are_asked_for(sto
     assert [each.actor for each in found] == ["Practitioner/0", "Practitioner/50", "Practitioner/99"]
     assert await claims(store, *actors, start=30, end=40) == []
     assert await claims(store, "Device/1") == []
+
+
+async def test_who_goes_away_is_not_booked_any_more_and_can_come_back(store: Store) -> None:
+    await store.transact(booking("a", at(0), at(30)))
+    gone = Decision((), closes=frozenset({"Practitioner/1"}))
+    with pytest.raises(LostRace):
+        await store.transact(gone)
+    await store.transact(cancelling("a", at(0), at(30), ["Practitioner/1"], 1))
+    await store.transact(gone)
+    with pytest.raises(LostRace):
+        await store.transact(booking("b", at(0), at(30)))
+    await store.transact(Decision((), opens=frozenset({"Practitioner/1"})))
+    await store.transact(booking("b", at(0), at(30)))

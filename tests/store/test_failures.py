@@ -18,6 +18,7 @@ from fhir_server.outcome import FhirError
 from fhir_server.plan import ById, Decision, Write
 from fhir_server.resources import ROWS
 from fhir_server.store import LostRace, Store, embedded
+from fhir_server.store.guards import guard_of
 from tests.store.bookings import at, booking, violations
 from tests.store.conftest import BASE
 
@@ -144,7 +145,7 @@ async def test_a_caller_that_goes_away_leaves_all_or_nothing(server: Server) -> 
 async def test_days_that_stay_contended_are_a_503_by_the_deadline(server: Server) -> None:
     async with opened(server.uri) as store:
         await store.transact(booking("a", at(0), at(30)))
-        async with store.mutex.held(["Practitioner/1|20261201"], asyncio.get_running_loop().time() + 1):
+        async with store.mutex.held([guard_of("Practitioner/1|20261201")], asyncio.get_running_loop().time() + 1):
             await assert_unavailable(store.transact(booking("b", at(30), at(60))))
         await store.transact(booking("b", at(30), at(60)))
 
