@@ -108,6 +108,8 @@ async def _refuse_without_transactions(client: Client, db: Database) -> None:
         async with await client.start_session() as session, session.start_transaction():
             await db["health"].find_one({}, session=session)
     except OperationFailure as error:
+        if error.has_error_label("TransientTransactionError"):
+            return  # another server that opens the store ended it, which shows that there are transactions
         if error.code not in NO_TRANSACTIONS:
             raise
         text = "This MongoDB has no transactions. Start mongod with --replSet and initiate the replica set."

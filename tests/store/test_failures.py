@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import Popen
@@ -228,3 +228,10 @@ async def test_a_lost_race_is_not_tried_again_by_the_store(server: Server) -> No
     async with opened(server.uri) as store:
         with pytest.raises(LostRace):
             await store.transact(Decision((Write("Patient", "p", {"resourceType": "Patient"}, 4),)))
+
+
+async def test_servers_that_open_the_store_at_once_do_not_end_each_other(server: Server) -> None:
+    for _ in range(5):
+        async with AsyncExitStack() as stack:
+            stores = await asyncio.gather(*(stack.enter_async_context(opened(server.uri)) for _ in range(4)))
+            assert all([await store.ready() for store in stores])
