@@ -29,8 +29,14 @@ def utc_now() -> datetime:
     return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
+PAUSE_SECONDS_MIN = 0.005
+PAUSE_SECONDS_MAX = 0.2
+
 WRITES_AT_ONCE_MAX = 8
 """Writes that a process has under way; more only get in each other's way (benchmarks/race.py)."""
+
+QUEUE_DEADLINES = 2
+"""How many deadlines a write waits for its turn, before its own begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +80,86 @@ async def write(
 ) -> Written:
     """Writes one resource and all that follows from it, or nothing; without `id` a new one is made.
 
+    It waits for its turn, is decided, and decided anew if others were first.
     `recording` writes down what happened elsewhere (an import): rules about notice and the past do not apply.
     Refuses what `propose`, the validation or the type's rules refuse; answers 503 with Retry-After when the
     deadline passes before a race is won.
     """
+    asked = _Asked(type, id or fresh_id(), id is None, propose, recording)
     async with _admitted(server):
-        return await _write(server, type, id, propose, who, recording, replay)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + server.settings.booking_deadline_seconds
+        decided = await _decide(server, asked, replay)
+        attempt = 0
+        while isinstance(decided, _Decided):
+            try:
+                stored = await server.store.transact(decided.decision, who=who, replay=replay)
+                return Written(stored[0], decided.status)
+            except LostRace:
+                if loop.time() > deadline:
+                    raise _overdue() from None
+            await asyncio.sleep(random.uniform(0, min(PAUSE_SECONDS_MAX, PAUSE_SECONDS_MIN * 2**attempt)))
+            attempt += 1
+            decided = await _decide(server, asked, replay)
+    return decided
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One write as it is asked for: `new` if nothing can be stored under the id yet."""
+
+    type: str
+    id: str
+    new: bool
+    propose: Propose
+    recording: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """What a write comes to on what is stored at present, and the status of its answer."""
+
+    decision: Decision
+    status: int
+
+
+async def _decide(server: Server, asked: _Asked, replay: Replay | None) -> _Decided | Written:
+    """What to write; or what was written, if the same request was answered before, even just now."""
+    if written := await _replayed(server, replay):
+        return written
+    try:
+        return await _decide_anew(server, asked)
+    except FhirError:
+        if written := await _replayed(server, replay):
+            return written
+        raise
+
+
+async def _replayed(server: Server, replay: Replay | None) -> Written | None:
+    answer = await server.store.replayed(replay) if replay else None
+    return Written(answer.stored, answer.status) if answer else None
+
+
+async def _decide_anew(server: Server, asked: _Asked) -> _Decided:
+    row = server.rows[asked.type]
+    before = None if asked.new else await server.store.read(asked.type, asked.id)
+    after = asked.propose(before)
+    if after is not None:
+        after = {**after, "id": asked.id}
+        refuse_invalid(row, after)
+    now = server.now()
+    change = Change(asked.type, asked.id, before, after, now, server.policy, fresh_id(), asked.recording)
+    decision = await server.store.run(row.rules(change)) if row.rules else _plain(change)
+    created = after is not None and (before is None or before.resource is None)
+    return _Decided(decision, 201 if created else 200)
 
 
 @asynccontextmanager
 async def _admitted(server: Server) -> AsyncIterator[None]:
-    """A place among the writes under way; 503 if none gets free before the deadline. Those who wait hold nothing up,
-    while all at once would only lose races against each other."""
+    """A place among the writes under way; 503 if none gets free in time. Those who wait hold nothing up, while all at
+    once would only lose races against each other."""
     try:
-        async with asyncio.timeout(server.settings.booking_deadline_seconds):
+        async with asyncio.timeout(QUEUE_DEADLINES * server.settings.booking_deadline_seconds):
             await server.admission.acquire()
     except TimeoutError:
         raise _overdue() from None
@@ -100,42 +172,6 @@ async def _admitted(server: Server) -> AsyncIterator[None]:
 def _overdue() -> FhirError:
     text = "Others were writing the same at the same time. Nothing was written; try again."
     return FhirError("transient", text, headers={"Retry-After": "1"})
-
-
-async def _write(
-    server: Server,
-    type: str,
-    id: str | None,
-    propose: Propose,
-    who: str | None,
-    recording: bool,
-    replay: Replay | None,
-) -> Written:
-    row = server.rows[type]
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + server.settings.booking_deadline_seconds
-    target = id or fresh_id()
-    for attempt in range(1_000):
-        if replay and (answer := await server.store.replayed(replay)):
-            return Written(answer.stored, answer.status)
-        before = await server.store.read(type, target) if id else None
-        after = propose(before)
-        if after is not None:
-            after = {**after, "id": target}
-            refuse_invalid(row, after)
-        now = server.now()
-        change = Change(type, target, before, after, now, server.policy, fresh_id(), recording)
-        decision = await server.store.run(row.rules(change)) if row.rules else _plain(change)
-        try:
-            stored = await server.store.transact(decision, who=who, replay=replay)
-        except LostRace:
-            if loop.time() > deadline:
-                break
-            await asyncio.sleep(random.uniform(0, min(0.2, 0.005 * 2**attempt)))
-            continue
-        created = before is None or before.resource is None
-        return Written(stored[0], 201 if created and after is not None else 200)
-    raise _overdue()
 
 
 def _plain(change: Change) -> Decision:
