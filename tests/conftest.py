@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -14,6 +15,9 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from fhir_server.store.embedded import running
 
 pytest_plugins = ("tests.served",)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+"""A run that was started in the background may ignore SIGINT, and so would the processes that tests start."""
 
 settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
