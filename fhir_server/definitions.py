@@ -23,7 +23,8 @@ class SearchParameter:
 
     `expression` is the published FHIRPath for one type. `target` are the types a reference may point to.
     `many` says that a date parameter can have several values, so that its bounds must hold on the same one.
-    `system` is the code system of an element of type code, which does not say it.
+    `system` is the code system of an element of type code, which does not say it. `components` are those of a composite:
+    the code of a parameter of the same type, and the FHIRPath of its values below one value of `expression`.
     """
 
     code: str
@@ -34,6 +35,7 @@ class SearchParameter:
     target: tuple[str, ...] = ()
     many: bool = False
     system: str = ""
+    components: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,8 @@ class Computed:
 @dataclass(frozen=True, slots=True)
 class ResourceDefinition:
     """One resource type. `invariants` list the problems of a resource beyond its structure and bindings;
-    `rules` decide what a write of it does; without rules the write is just itself."""
+    `rules` decide what a write of it does; without rules the write is just itself. A type with `contents` is not
+    stored: these are all its resources, to be read and searched."""
 
     type: str
     description: str
@@ -71,6 +74,7 @@ class ResourceDefinition:
     invariants: tuple[Callable[[Json], Sequence[Issue]], ...] = ()
     rules: Callable[[Change], Plan[Decision]] | None = None
     computed: Computed | None = None
+    contents: Callable[[], Sequence[Json]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +94,9 @@ class Parameter:
 class Request:
     """A request as interactions and operations see it: no HTTP framework in it.
 
-    `body` is the parsed JSON and `fingerprint` tells bodies apart; `headers` have lower-case names; `principal` says
-    who asks.
+    `body` is the resource in the body, however it was spelled; a patch that is no resource stays as it came, in `raw`
+    of the media type `media`. `fingerprint` tells bodies apart; `headers` have lower-case names; `principal` says who
+    asks. `target` is the type that is searched for in the compartment `type/id`, `*` for any.
     """
 
     method: str
@@ -100,9 +105,12 @@ class Request:
     type: str | None = None
     id: str | None = None
     version: str | None = None
+    target: str | None = None
     query: Sequence[tuple[str, str]] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Json | None = None
+    media: str = ""
+    raw: bytes = b""
     fingerprint: str = ""
     principal: str | None = None
 
