@@ -39,6 +39,7 @@ conformance: $(INSTALLED)
 
 clean:
 	@rm -rf '$(VENV)' build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf tests/clients/node_modules
 	@find fhir_server tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml

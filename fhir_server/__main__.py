@@ -27,6 +27,7 @@ from uvicorn.supervisors import Multiprocess
 
 from fhir_server import app, conformance, demo, document, documentation, loading
 from fhir_server.greeting import say_what_to_try
+from fhir_server.heads import BoundedProtocol
 from fhir_server.outcome import FhirError, Issue, Json
 from fhir_server.resources import ROWS
 from fhir_server.settings import Settings, environment, variable
@@ -149,6 +150,7 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     config = uvicorn.Config(
         "fhir_server.app:worker" if settings.workers > 1 else "fhir_server.app:create",
         factory=True,
+        http=BoundedProtocol,
         host=settings.host,
         port=settings.port,
         workers=settings.workers,

@@ -52,13 +52,13 @@ class Added:
 class Computed:
     """How resources of a type come into being without being stored. Both are plans, so they read in batches.
 
-    `read(id, now, policy)` returns the resource or None. `search(pairs, now, policy)` returns the resources to
-    add to a search with these query pairs, or None if the search does not ask for computed ones. Stored resources
+    `read(id, now, policy)` returns the resource or None. `search(filter, now, policy)` returns the resources to
+    add to a search with this resolved filter, or None if the search does not ask for computed ones. Stored resources
     that the filter `hidden` matches only continue a history: they are computed anew.
     """
 
     read: Callable[[str, datetime, Policy], Plan[Json | None]]
-    search: Callable[[Sequence[tuple[str, str]], datetime, Policy], Plan[Added | None]]
+    search: Callable[[Json, datetime, Policy], Plan[Added | None]]
     hidden: Json
 
 
@@ -79,7 +79,8 @@ class ResourceDefinition:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter of an operation; `max` is "1" or "*". `search_type` says how a string is to be read."""
+    """A parameter of an operation; `max` is "1" or "*". `search_type` says how a string is to be read. One with
+    `parts` has those instead of a value, and no type."""
 
     name: str
     use: Literal["in", "out"]
@@ -88,6 +89,7 @@ class Parameter:
     type: str
     documentation: str
     search_type: SearchType | None = None
+    parts: tuple[Parameter, ...] = ()
 
 
 @dataclass(slots=True)
@@ -132,7 +134,8 @@ Handler: TypeAlias = Callable[[Any, Request], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Interaction:
-    """A FHIR interaction: its code of the R4 value set, its level, and the HTTP that reaches it."""
+    """A FHIR interaction: its code of the R4 value set, its level, and the HTTP that reaches it; `conditional` if that
+    names a condition instead of an id, or can."""
 
     code: str
     level: Level
@@ -140,6 +143,7 @@ class Interaction:
     path: str
     run: Handler
     documentation: str = ""
+    conditional: bool = False
 
 
 @dataclass(frozen=True, slots=True)

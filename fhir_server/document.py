@@ -57,7 +57,7 @@ def parse(body: bytes) -> Json:
         where = f"line {error.lineno}, column {error.colno}"
         raise FhirError("structure", f"not JSON: {error.msg} at {where}") from None
     except RecursionError:
-        raise FhirError("structure", _TOO_DEEP, "Resource") from None
+        raise FhirError("structure", TOO_DEEP, "Resource") from None
     if not isinstance(document, dict):
         raise FhirError("structure", "the JSON must be an object with a resourceType", "Resource")
     type = document.get("resourceType")
@@ -71,7 +71,7 @@ def print(resource: Json, pretty: bool = False) -> bytes:
     return orjson.dumps(resource, default=_spell, option=orjson.OPT_INDENT_2 if pretty else None)
 
 
-_TOO_DEEP = f"nested deeper than {DEPTH_MAX} levels"
+TOO_DEEP = f"nested deeper than {DEPTH_MAX} levels"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,14 @@ def _number(spelled: str) -> int | Decimal | _Refused:
     return value
 
 
+def read_number(spelled: str, path: str) -> int | Decimal:
+    """The number as `parse` reads it, of an element at `path`; `spelled` must be a number of JSON."""
+    number = _number(spelled)
+    if isinstance(number, _Refused):
+        raise FhirError(number.code, number.text, path)
+    return number
+
+
 def _refuse_malformed(document: Json, root: str, repeated: dict[int, str]) -> None:
     """Walk everything once, in order, without recursion; `repeated` has names of members by object id."""
     pending: list[tuple[Any, str, int]] = [(document, root, 1)]
@@ -115,7 +123,7 @@ def _refuse_malformed(document: Json, root: str, repeated: dict[int, str]) -> No
             if not value:
                 raise FhirError("structure", "empty arrays and objects must be left out", path)
             if depth > DEPTH_MAX:
-                raise FhirError("structure", _TOO_DEEP, root)
+                raise FhirError("structure", TOO_DEEP, root)
             if id(value) in repeated:
                 raise FhirError("structure", "a name is repeated", _child(path, repeated[id(value)]))
             children = [(child, where, depth + 1) for child, where in _children(value, path)]

@@ -16,14 +16,16 @@ from functools import partial
 from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 
+from fhir_server.compartments import COMPARTMENTS, ITSELF
 from fhir_server.definitions import Operation
 from fhir_server.extensions import EXTENSIONS
 from fhir_server.interactions import INTERACTIONS
 from fhir_server.operations import OPERATIONS
+from fhir_server.operations.arguments import ANY_RESOURCE
 from fhir_server.resources import ROWS
 from fhir_server.scheduling import lifecycle
 from fhir_server.scheduling.problems import PROBLEM_TEXTS
-from fhir_server.search import COMMON, supported
+from fhir_server.search import COMMON, include, supported
 from fhir_server.search.kinds import KINDS
 from fhir_server.settings import Settings, variable
 
@@ -154,10 +156,21 @@ def _operations() -> str:
 
 
 def _calls(operation: Operation) -> str:
-    places = [(type, level) for type in operation.resource for level in operation.levels]
-    return ", ".join(
-        _code(f"{type}{'/[id]' if level == 'instance' else ''}/${operation.code}") for type, level in places
-    )
+    types = ["[type]" if type == ANY_RESOURCE else type for type in operation.resource]
+    places = [f"{type}{'/[id]' if level == 'instance' else ''}/" for type in types for level in _levels(operation)]
+    if "system" in operation.levels:
+        places.insert(0, "")
+    return _codes(f"{place}${operation.code}" for place in places)
+
+
+def _levels(operation: Operation) -> list[str]:
+    return [level for level in operation.levels if level != "system"]
+
+
+def _name(operation: Operation) -> str:
+    """What a table about the operation is called: its code, after its type where another has the same code."""
+    shared = sum(one.code == operation.code for one in OPERATIONS) > 1
+    return f"{operation.resource[0].lower()}-{operation.code}" if shared else operation.code
 
 
 def _types() -> str:
@@ -171,8 +184,27 @@ def _kinds() -> str:
     return _table(("Kind of parameter", "Modifiers"), lines)
 
 
+def _compartments() -> str:
+    lines = (
+        (_code(f"{compartment}/[id]/{type}"), _codes(codes).replace(f"`{ITSELF}`", "the resource itself"))
+        for compartment, members in COMPARTMENTS.items()
+        for type, codes in sorted(members.items())
+    )
+    return _table(("Search", "What puts a resource there"), lines)
+
+
+def _includes() -> str:
+    lines = (
+        (_code(row.type), _codes(include.claims(ROWS, row.type)), _codes(include.reverse_claims(ROWS, row.type)))
+        for row in ROWS.values()
+    )
+    return _table(("Resource type", "`_include`", "`_revinclude`"), lines)
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
+    "compartments": _compartments,
     "extensions": _extensions,
+    "includes": _includes,
     "interactions": _interactions,
     "operations": _operations,
     "problems": _problems,
@@ -182,7 +214,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "slots-of-appointments": _slots_of_appointments,
     "types": _types,
     "words": _words,
-    **{f"{operation.code}-parameters": partial(_parameters, operation) for operation in OPERATIONS},
+    **{f"{_name(operation)}-parameters": partial(_parameters, operation) for operation in OPERATIONS},
     **{f"{type.lower()}-statuses": partial(_moves, type) for type in lifecycle.TABLES},
 }
 """Every table by the name that its comment gives."""

@@ -11,22 +11,8 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from fhir_server import document
 from fhir_server.outcome import FhirError, Issue, Json
+from fhir_server.resources import REFERRED_FIRST
 from fhir_server.writing import Server, write
-
-ORDER = (
-    "Organization",
-    "Location",
-    "HealthcareService",
-    "Practitioner",
-    "PractitionerRole",
-    "Patient",
-    "Schedule",
-    "Slot",
-    "Appointment",
-    "AppointmentResponse",
-    "Encounter",
-)
-"""What is referred to comes before what refers to it; types that are not named here come last."""
 
 SUFFIXES = frozenset({".json", ".ndjson", ".jsonl"})
 """The files that are read of a directory."""
@@ -164,13 +150,13 @@ def _rename(value: Any, names: dict[str, str]) -> Any:
 
 def arrange(entries: Iterable[Entry]) -> list[Entry]:
     """The entries so that what is referred to comes first: by type, and a whole before what is part of it."""
-    ranks = {type: rank for rank, type in enumerate(ORDER)}
+    ranks = {type: rank for rank, type in enumerate(REFERRED_FIRST)}
     listed = list(entries)
     by_reference = {entry.reference: entry.resource for entry in listed if entry.resource}
 
     def depth(resource: Json | None) -> int:
         count = 0
-        while resource and count < len(ORDER):
+        while resource and count < len(REFERRED_FIRST):
             part_of = resource.get("partOf")
             target = part_of.get("reference") if isinstance(part_of, dict) else None
             resource = by_reference.get(target) if isinstance(target, str) else None
@@ -178,7 +164,7 @@ def arrange(entries: Iterable[Entry]) -> list[Entry]:
         return count
 
     def place(entry: Entry) -> tuple[int, int]:
-        return ranks.get(str((entry.resource or {}).get("resourceType")), len(ORDER)), depth(entry.resource)
+        return ranks.get(str((entry.resource or {}).get("resourceType")), len(REFERRED_FIRST)), depth(entry.resource)
 
     return sorted(listed, key=place)
 

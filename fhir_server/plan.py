@@ -17,13 +17,15 @@ from fhir_server.outcome import Json
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A version of a resource. `resource` is None for the version that deleted it."""
+    """A version of a resource. `resource` is None for the version that deleted it; `method` is the HTTP method that
+    made it."""
 
     type: str
     id: str
     version: int
     updated: datetime
     resource: Json | None
+    method: str = "PUT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,26 @@ class Matching:
 
 
 @dataclass(frozen=True, slots=True)
+class Referring:
+    """Load: resources of any type that refer to any of these `Type/id`, whatever the element; at most `limit`."""
+
+    references: frozenset[str]
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """Load: the distinct texts at `path` in the documents of `type` that the filter finds, in order; of an array those
+    that begin with `beginning`. More than `limit` is refused (too-costly), never cut."""
+
+    type: str
+    filter: Json
+    path: str
+    beginning: str = ""
+    limit: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
 class Claimed:
     """Load: the claims of any of `actors` that overlap [start, end), ordered by actor and start."""
 
@@ -64,7 +86,7 @@ class Claimed:
     end: datetime
 
 
-Load: TypeAlias = ById | Newest | Matching | Claimed
+Load: TypeAlias = ById | Newest | Matching | Referring | Sought | Claimed
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +114,14 @@ class Write:
     """`resource` becomes the next version of type/id; None deletes it.
 
     `before` is the version that was decided on, 0 if there was none: a different one stored makes the whole
-    transaction a lost race.
+    transaction a lost race. `method` is the HTTP method that its history will say.
     """
 
     type: str
     id: str
     resource: Json | None
     before: int
+    method: str = "PUT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +142,8 @@ class Decision:
 
     `claims` says what each owner occupies from now on: the owner's former claims are dropped; an owner that is
     not named keeps its own. `closes` names actors of whom nothing can be booked from now on, and nothing is; `opens`
-    those of whom it can again.
+    those of whom it can again. `sole` names conditions that nothing met, each with how often something was made to meet
+    it until then: if that changed, the transaction is a lost race.
     """
 
     writes: tuple[Write, ...]
@@ -127,9 +151,13 @@ class Decision:
     events: tuple[Event, ...] = ()
     closes: frozenset[str] = frozenset()
     opens: frozenset[str] = frozenset()
+    sole: Mapping[str, int] = field(default_factory=dict)
 
 
-Found: TypeAlias = Sequence[Sequence[Stored] | Sequence[Claim]]
+Loaded: TypeAlias = Sequence[Stored] | Sequence[Claim] | Sequence[str]
+"""What one load found."""
+
+Found: TypeAlias = Sequence[Loaded]
 """One list per load of the batch, in its order."""
 
 T = TypeVar("T")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -30,6 +31,13 @@ def _http_base(url: str | None) -> str | None:
     if url is not None and not url.startswith(("http://", "https://")):
         raise ValueError(f"{url!r} is no http(s) URL; one is https://fhir.example/fhir")
     return url and url.rstrip("/")
+
+
+def _known_origins(text: str) -> str:
+    for origin in text.split():
+        if origin not in ("*", "none") and not re.fullmatch(r"https?://[^/\s]+", origin):
+            raise ValueError(f"{origin!r} is no origin; one is https://app.example")
+    return text
 
 
 class Settings(BaseSettings):
@@ -68,11 +76,24 @@ class Settings(BaseSettings):
         "UTC", description="IANA time zone where neither Schedule nor Location names one."
     )
     create_by_put: bool = Field(True, description="Whether PUT to an unknown id creates the resource.")
+    delete_referenced: bool = Field(
+        False, description="Whether what other resources refer to can be deleted all the same."
+    )
+    conditional_delete_max: int = Field(
+        100, ge=1, description="Most resources that one conditional delete deletes; 1 allows no more than one match."
+    )
+    bundle_entries_max: int = Field(2000, ge=1, description="Most entries of a batch or transaction.")
+    transaction_deadline_seconds: float = Field(
+        60.0, gt=0, le=600, description="Seconds that a transaction Bundle may take before it answers 503."
+    )
     search_strict: bool = Field(
         False, description="Whether an unknown search parameter is refused instead of ignored and named."
     )
     count_default: int = Field(50, ge=1, description="Entries on a page if _count does not say.")
     count_max: int = Field(1000, ge=1, description="Entries on a page at most, whatever _count says.")
+    included_max: int = Field(
+        1000, ge=1, description="Resources that _include and _revinclude add to a page at most."
+    )
     find_window_days_max: int = Field(
         62, ge=1, le=366, description="Longest window, in days, that free slots are computed for at once."
     )
@@ -87,7 +108,14 @@ class Settings(BaseSettings):
     booking_deadline_seconds: float = Field(
         5.0, gt=0, le=60, description="Seconds that a write may retry against others before it answers 503."
     )
-    body_bytes_max: int = Field(1_000_000, ge=1_000, description="Longest request body, in bytes.")
+    body_bytes_max: int = Field(10_000_000, ge=1_000, description="Longest request body, in bytes, expanded.")
+    url_bytes_max: int = Field(8_000, ge=100, le=32_000, description="Longest URL of a request, in bytes.")
+    headers_max: int = Field(100, ge=10, description="Most headers of a request.")
+    header_bytes_max: int = Field(32_000, ge=1_000, le=48_000, description="Longest headers of a request, together.")
+    cors_origins: Annotated[str, AfterValidator(_known_origins)] = Field(
+        "*",
+        description="Origins of web pages that may use the server, with blanks between; * is every one, none no one.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe messages that are logged."
     )

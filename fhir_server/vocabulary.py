@@ -1,34 +1,88 @@
-"""The words of other scheduling products and FHIR's codes for them, as CodeSystem and ConceptMaps
-(http://hl7.org/fhir/R4/conceptmap.html)."""
+"""The codes that are ours (problems, tags, the words of other scheduling products) and what FHIR's codes for them are
+(http://hl7.org/fhir/R4/codesystem.html, http://hl7.org/fhir/R4/conceptmap.html)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 
-from fhir_server.outcome import CANONICAL, Json
+from fhir_server import RELEASED, __version__
+from fhir_server.outcome import CANONICAL, PROBLEMS, Json
+from fhir_server.scheduling.elements import COMPUTED_TAG
 from fhir_server.scheduling.lifecycle import APPOINTMENT, WORDS, Word
+from fhir_server.scheduling.problems import PROBLEM_TEXTS
 
 STATUS_SYSTEM = "http://hl7.org/fhir/appointmentstatus"
 STATUS_SET = "http://hl7.org/fhir/ValueSet/appointmentstatus"
 WORD_SYSTEM = f"{CANONICAL}/CodeSystem/appointment-word"
+WORD_SET = f"{CANONICAL}/ValueSet/appointment-word"
 
 
-def word_system(published: Json) -> Json:
-    """The CodeSystem of the products' words."""
-    return published | {
-        "url": WORD_SYSTEM,
-        "title": "Appointment status words of scheduling products",
-        "caseSensitive": True,
-        "content": "complete",
-        "count": len(WORDS),
-        "concept": [{"code": word.code, "display": word.display} for word in WORDS],
+def publish(type: str, id: str) -> Json:
+    """The elements that every definition of ours begins with."""
+    return {
+        "resourceType": type,
+        "id": id,
+        "url": f"{CANONICAL}/{type}/{id}",
+        "version": __version__,
+        "name": "".join(part.capitalize() for part in id.replace(".", "-").split("-")),
+        "status": "active",
+        "experimental": False,
+        "date": RELEASED,
+        "publisher": "FHIR scheduling server",
     }
 
 
-def concept_maps(publish: Callable[[str], Json]) -> Iterator[Json]:
+def code_systems() -> Iterator[Json]:
+    """Our CodeSystems; each has a ValueSet of all its codes."""
+    yield _code_system(
+        PROBLEMS,
+        "Why a booking or a change was refused",
+        "The stable codes in OperationOutcome.issue.details.",
+        dict(sorted(PROBLEM_TEXTS.items())),
+    )
+    yield _code_system(
+        COMPUTED_TAG["system"],
+        "Tags of this server",
+        "What this server says of a resource in meta.tag.",
+        {COMPUTED_TAG["code"]: "Computed from the Schedule's rules"},
+    )
+    yield _code_system(
+        WORD_SYSTEM,
+        "Appointment status words of scheduling products",
+        "What other products call the state of an appointment.",
+        {word.code: word.display for word in WORDS},
+    )
+
+
+def _code_system(url: str, title: str, description: str, displays: Mapping[str, str]) -> Json:
+    id = url.rpartition("/")[2]
+    return publish("CodeSystem", id) | {
+        "url": url,
+        "title": title,
+        "description": description,
+        "caseSensitive": True,
+        "valueSet": f"{CANONICAL}/ValueSet/{id}",
+        "content": "complete",
+        "count": len(displays),
+        "concept": [{"code": code, "display": display} for code, display in displays.items()],
+    }
+
+
+def value_sets() -> Iterator[Json]:
+    """All codes of each of our CodeSystems."""
+    for system in code_systems():
+        yield publish("ValueSet", system["id"]) | {
+            "title": system["title"],
+            "description": system["description"],
+            "compose": {"include": [{"system": system["url"]}]},
+        }
+
+
+def concept_maps() -> Iterator[Json]:
     """From the words to Appointment.status, and back."""
-    yield publish("appointment-word-to-status") | {
+    yield publish("ConceptMap", "appointment-word-to-status") | {
         "title": "Status words of scheduling products to Appointment.status",
+        "sourceCanonical": WORD_SET,
         "targetCanonical": STATUS_SET,
         "group": [
             {
@@ -40,9 +94,10 @@ def concept_maps(publish: Callable[[str], Json]) -> Iterator[Json]:
             }
         ],
     }
-    yield publish("appointment-status-to-word") | {
+    yield publish("ConceptMap", "appointment-status-to-word") | {
         "title": "Appointment.status to status words of scheduling products",
         "sourceCanonical": STATUS_SET,
+        "targetCanonical": WORD_SET,
         "group": [
             {
                 "source": STATUS_SYSTEM,

@@ -1,132 +1,252 @@
-"""The only module that knows HTTP: bodies, negotiation, ETag, Location, Prefer (http://hl7.org/fhir/R4/http.html)."""
+"""The only module that knows HTTP: bodies, negotiation, ETag, Location, Prefer, CORS (http://hl7.org/fhir/R4/http.html)."""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
-from collections.abc import Iterable
+import re
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from email.utils import format_datetime, parsedate_to_datetime
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response as HttpResponse
 
-from fhir_server import document
+from fhir_server import document, markup
 from fhir_server.definitions import Request, Response
+from fhir_server.interactions.preference import preference
 from fhir_server.outcome import FhirError, Issue, Json, operation_outcome
 from fhir_server.scheduling.elements import instant
 from fhir_server.settings import Settings
 
-FHIR_JSON = "application/fhir+json"
-JSON_TYPES = frozenset({FHIR_JSON, "application/json", "text/json", "application/json+fhir"})
-FIELDS_MAX = 1000
-
+FHIR_JSON, FHIR_XML = "application/fhir+json", "application/fhir+xml"
+JSON_TYPES = (FHIR_JSON, "application/json", "text/json", "application/json+fhir")
+XML_TYPES = (FHIR_XML, "application/xml", "text/xml", "application/xml+fhir")
 FORM = "application/x-www-form-urlencoded"
-FORMATS = JSON_TYPES | {"json"}
-"""What `_format` may say."""
+PAGE = "text/html"
+
+PRINTERS: Mapping[str, Callable[[Json, bool], bytes]] = {
+    **{type: document.print for type in JSON_TYPES},
+    **{type: markup.print for type in XML_TYPES},
+}
+"""What an answer can be, by media type. Among equals the client gets the first."""
+
+PARSERS: Mapping[str, Callable[[bytes], Json]] = {
+    **{type: document.parse for type in JSON_TYPES},
+    **{type: markup.parse for type in XML_TYPES},
+}
+"""What a resource in a body can be, by media type."""
+
+FORMATS: Mapping[str, str] = {
+    **{type: FHIR_JSON for type in (*JSON_TYPES, "json")},
+    **{type: FHIR_XML for type in (*XML_TYPES, "xml")},
+}
+"""What `_format` may say, and the media type of the answer."""
+
+RESOURCE_MEDIA = f"{FHIR_JSON} or {FHIR_XML}"
+FHIR_VERSIONS = frozenset({"4.0", "4.0.1"})
+FIELDS_MAX = 1000
+GZIP_BYTES_MIN = 1400
+"""A body that fits into one packet is not compressed."""
+
+EXPOSED = "Content-Location, Date, ETag, Last-Modified, Location, Retry-After, X-Correlation-Id, X-Request-Id"
+PREFLIGHT_SECONDS = 3600
 
 
-async def receive(http: HttpRequest, settings: Settings) -> Request:
-    """The request as FHIR means it. Refuses a body that is too long (413), not JSON (415) or not FHIR's JSON (400)."""
-    path = http.path_params
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """One media range of Accept, or one media type: in lower case, with its parameters."""
+
+    media: str
+    parameters: Mapping[str, str]
+
+    @property
+    def quality(self) -> float:
+        try:
+            return float(self.parameters.get("q", "1"))
+        except ValueError:
+            return 1.0
+
+    @property
+    def version_fits(self) -> bool:
+        return self.parameters.get("fhirversion", "4.0") in FHIR_VERSIONS
+
+
+def _range(text: str) -> _Range:
+    media, *parameters = (part.strip() for part in text.split(";"))
+    pairs = (parameter.partition("=") for parameter in parameters)
+    return _Range(media.lower(), {name.strip().lower(): value.strip(' "').lower() for name, _, value in pairs})
+
+
+async def receive(http: HttpRequest, settings: Settings, path: str) -> Request:
+    """The request as FHIR means it; `path` is below the base.
+
+    Refuses what is too long (413, 414, 431), an answer in no format of ours (406), a body in none (415), and what is
+    not FHIR's JSON or XML (400).
+    """
+    _refuse_oversize(http, settings)
     request = Request(
         method=http.method,
         base=settings.base,
-        path=http.url.path,
-        type=path.get("type"),
-        id=path.get("id"),
-        version=path.get("version"),
+        path=path,
         query=_pairs(http.url.query),
         headers={name.lower(): value for name, value in http.headers.items()},
     )
-    negotiate(request)
+    if negotiate(http) is None:
+        text = f"Answers are {RESOURCE_MEDIA} of FHIR 4.0; ask for one with Accept or `_format`."
+        raise FhirError("not-supported", text, status=406)
     if http.method in ("GET", "HEAD", "DELETE"):
         return request
     body = await _read_body(http, settings)
-    media = _media(request.headers.get("content-type", ""))
     request.fingerprint = hashlib.sha256(http.url.query.encode() + b"\n" + body).hexdigest()
-    _refuse_encodings(request)
-    if media == FORM and http.url.path.endswith("/_search"):
-        request.query = [*request.query, *_pairs(body.decode("utf-8", "replace"))]
-    elif body:
-        if media not in JSON_TYPES:
-            raise FhirError("not-supported", f"The body must be {FHIR_JSON}, not {media or 'untyped'}.", status=415)
-        request.body = document.parse(body)
+    if body:
+        _read_into(request, body)
     return request
 
 
+def _refuse_oversize(http: HttpRequest, settings: Settings) -> None:
+    url = len(http.scope.get("raw_path") or b"") + len(http.scope["query_string"])
+    if url > settings.url_bytes_max:
+        text = f"A URL has at most {settings.url_bytes_max} bytes; POST to _search takes longer searches in its body."
+        raise FhirError("too-long", text, status=414)
+    headers = http.scope["headers"]
+    size = sum(len(name) + len(value) for name, value in headers)
+    if len(headers) > settings.headers_max or size > settings.header_bytes_max:
+        text = f"A request has at most {settings.headers_max} headers of {settings.header_bytes_max} bytes together."
+        raise FhirError("too-long", text, status=431)
+
+
 async def _read_body(http: HttpRequest, settings: Settings) -> bytes:
-    """The whole body, counted while it comes, so that a long one is refused before it is kept."""
+    """The whole body, expanded, counted while it comes, so that a long one is refused before it is kept."""
+    encoding = http.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("identity", "", *_GZIP):
+        text = f"The Content-Encoding of a body can be gzip, not {encoding}."
+        raise FhirError("not-supported", text, status=415, headers={"Accept-Encoding": "gzip"})
+    expand = _Expanding(settings.body_bytes_max) if encoding in _GZIP else None
     body = bytearray()
     async for chunk in http.stream():
-        body += chunk
+        body += expand(chunk) if expand else chunk
         if len(body) > settings.body_bytes_max:
-            text = f"A body has at most {settings.body_bytes_max} bytes."
-            raise FhirError("too-long", text)
+            raise FhirError("too-long", f"A body has at most {settings.body_bytes_max} bytes.")
+    if expand and body and not expand.complete:
+        raise FhirError("structure", "The body is not gzip as its Content-Encoding says: its end is missing.")
     return bytes(body)
+
+
+_GZIP = ("gzip", "x-gzip")
+
+
+class _Expanding:
+    """Expands gzip piece by piece, never to much more than `bytes_max` altogether."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self.left = bytes_max + 1
+        self.inner = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+
+    def __call__(self, chunk: bytes) -> bytes:
+        try:
+            expanded = self.inner.decompress(chunk, self.left) if self.left else b""
+        except zlib.error:
+            raise FhirError("structure", "The body is not gzip as its Content-Encoding says.") from None
+        if self.inner.unused_data:
+            raise FhirError("structure", "Something follows the gzip in the body.")
+        self.left -= len(expanded)
+        return expanded
+
+    @property
+    def complete(self) -> bool:
+        return self.inner.eof
+
+
+def _read_into(request: Request, body: bytes) -> None:
+    """What the body says, in the field of the request that is for it, by its Content-Type."""
+    given = _range(request.headers.get("content-type", ""))
+    request.media = given.media
+    if given.parameters.get("charset", "utf-8") not in ("utf-8", "utf8"):
+        raise FhirError("not-supported", "The body must be UTF-8.", status=415)
+    if not given.version_fits:
+        raise FhirError("not-supported", "The body must be of FHIR 4.0.", status=415)
+    if request.path.endswith("/_search"):
+        _refuse_unless(given.media == FORM, f"The body of a search must be {FORM}", given)
+        request.query = [*request.query, *_pairs(body.decode("utf-8", "replace"))]
+    elif request.method == "PATCH" and given.media not in PARSERS:
+        request.raw = body
+    else:
+        _refuse_unless(given.media in PARSERS, f"The body must be {RESOURCE_MEDIA}", given)
+        request.body = PARSERS[given.media](body)
+
+
+def _refuse_unless(right: bool, text: str, given: _Range) -> None:
+    if not right:
+        raise FhirError("not-supported", f"{text}, not {given.media or 'untyped'}.", status=415)
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:
     try:
-        return parse_qsl(text, keep_blank_values=True, max_num_fields=FIELDS_MAX)
+        return parse_qsl(text, keep_blank_values=True, max_num_fields=FIELDS_MAX, errors="strict")
+    except UnicodeDecodeError:
+        raise FhirError("invalid", "The parameters must be UTF-8, percent-encoded.", status=400) from None
     except ValueError:
         raise FhirError("too-costly", f"A request has at most {FIELDS_MAX} parameters.", status=400) from None
 
 
-def _refuse_encodings(request: Request) -> None:
-    """Refuses with 415 what is not plain UTF-8."""
-    header = request.headers.get("content-type", "").lower().replace(" ", "").replace('"', "")
-    charset = header.partition("charset=")[2].partition(";")[0]
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    if charset not in ("", "utf-8", "utf8") or encoding != "identity":
-        raise FhirError("not-supported", "The body must be UTF-8 without a Content-Encoding.", status=415)
+def _asked(http: HttpRequest, name: str) -> str | None:
+    """The first value of a parameter in the URL, read leniently, since answers to bad requests depend on it."""
+    return next((value for key, value in parse_qsl(http.url.query) if key == name), None)
 
 
-def _media(header: str) -> str:
-    return header.partition(";")[0].strip().lower()
-
-
-def negotiate(request: Request) -> None:
-    """Refuses with 406 if the client takes no JSON. `_format` goes before Accept."""
-    asked = next((value for name, value in request.query if name == "_format"), None)
+def negotiate(http: HttpRequest) -> str | None:
+    """The media type of the answer, None if the client takes none of ours. `_format` goes before Accept; a `+` in it
+    may have become a blank. Who prefers HTML gets JSON that a browser shows."""
+    asked = _asked(http, "_format")
     if asked is not None:
-        if _media(asked.replace(" ", "+")) not in FORMATS:
-            raise FhirError("not-supported", f"`_format` can only be json here, not {asked}.", status=406)
-        return
-    accepted = [part.strip() for part in request.headers.get("accept", "*/*").split(",") if part.strip()]
-    wanted = {_media(part) for part in accepted if not _refused(part)}
-    if accepted and wanted.isdisjoint(JSON_TYPES | {"*/*", "*", "application/*", "text/*"}):
-        raise FhirError("not-supported", f"Answers are {FHIR_JSON} only.", status=406)
+        wanted = _range(asked.replace(" ", "+"))
+        return FORMATS.get(wanted.media) if wanted.version_fits else None
+    accepted = [_range(part) for part in ",".join(http.headers.getlist("accept")).split(",") if part.strip()]
+    if not accepted:
+        return FHIR_JSON
+    qualities = {media: _quality(media, accepted) for media in (*PRINTERS, PAGE)}
+    best = max(qualities, key=lambda media: qualities[media])
+    if qualities[best] <= 0:
+        return None
+    return "application/json" if best == PAGE else best
 
 
-def _refused(part: str) -> bool:
-    quality = next((p.strip()[2:] for p in part.split(";")[1:] if p.strip().startswith("q=")), "1")
-    return quality.rstrip("0").rstrip(".") in ("", "0")
+def _quality(media: str, accepted: list[_Range]) -> float:
+    """How much the client wants a media type: as the most specific range that it is in says (RFC 9110, 12.5.1)."""
+    family = media.partition("/")[0]
+    for range in (media, f"{family}/*", "*/*", "*"):
+        found = [one.quality for one in accepted if one.media == range and one.version_fits]
+        if found:
+            return max(found)
+    return 0.0
 
 
-def preference(request: Request, name: str) -> str | None:
-    """The value of a preference in `Prefer` (RFC 7240), None if it is not given."""
-    for part in request.headers.get("prefer", "").replace(";", ",").split(","):
-        key, _, value = part.strip().partition("=")
-        if key.lower() == name:
-            return value.strip('" ')
-    return None
+def wants_page(http: HttpRequest) -> bool:
+    """Whether this is a person with a browser who asks for nothing in particular: a GET without a query."""
+    return http.method in ("GET", "HEAD") and not http.url.query and _is_browser(http)
 
 
-def send(request: Request, response: Response) -> HttpResponse:
-    """The answer over HTTP: headers from meta, 304 where the client has it already, the body that Prefer asks for."""
-    headers = dict(response.headers)
+def _is_browser(http: HttpRequest) -> bool:
+    return PAGE in http.headers.get("accept", "")
+
+
+def finish(request: Request, response: Response) -> Response:
+    """The answer as HTTP has it: headers from meta, 304 where the client has it already, the resource that Prefer
+    asks for."""
     resource = response.resource
-    if response.versioned and resource is not None:
-        headers |= _version_headers(request, response.status, resource)
-        if request.method in ("GET", "HEAD") and _has_it(request, headers):
-            return HttpResponse(status_code=304, headers=headers)
-    if resource is not None and request.method in ("POST", "PUT", "PATCH") and response.versioned:
-        resource = _preferred(request, response.status, resource)
     if resource is None:
-        return HttpResponse(status_code=response.status, headers=headers)
-    pretty = any(name == "_pretty" and value == "true" for name, value in request.query)
-    body = document.print(resource, pretty=pretty)
-    return HttpResponse(body, response.status, headers, media_type=f"{FHIR_JSON}; charset=utf-8")
+        return response
+    headers = dict(response.headers)
+    if response.versioned:
+        headers |= _version_headers(request, response.status, resource)
+    if request.method in ("GET", "HEAD") and _has_it(request, headers):
+        return Response(304, headers=headers)
+    if request.method in ("POST", "PUT", "PATCH") and response.versioned:
+        resource = _preferred(request, response.status, resource)
+    return Response(response.status, resource, response.versioned, headers)
 
 
 def _version_headers(request: Request, status: int, resource: Json) -> dict[str, str]:
@@ -142,15 +262,17 @@ def _version_headers(request: Request, status: int, resource: Json) -> dict[str,
     return headers
 
 
-def _has_it(request: Request, headers: dict[str, str]) -> bool:
+def _has_it(request: Request, headers: Mapping[str, str]) -> bool:
     """Whether a conditional read can be answered with 304; If-None-Match goes before If-Modified-Since."""
     tags = request.headers.get("if-none-match")
     if tags is not None:
         known = {tag.strip().removeprefix("W/") for tag in tags.split(",")}
-        return "*" in known or headers["ETag"].removeprefix("W/") in known
+        return "ETag" in headers and ("*" in known or headers["ETag"].removeprefix("W/") in known)
     since = request.headers.get("if-modified-since")
+    if since is None or "Last-Modified" not in headers:
+        return False
     try:
-        return since is not None and parsedate_to_datetime(headers["Last-Modified"]) <= parsedate_to_datetime(since)
+        return parsedate_to_datetime(headers["Last-Modified"]) <= parsedate_to_datetime(since)
     except (ValueError, TypeError):
         return False
 
@@ -166,14 +288,44 @@ def _preferred(request: Request, status: int, resource: Json) -> Json | None:
     return resource
 
 
-def refuse(error: FhirError, *, pretty: bool = False) -> HttpResponse:
-    """The OperationOutcome of an error over HTTP."""
-    return outcome(error.status, error.issues, dict(error.headers), pretty=pretty)
+def refuse(error: FhirError) -> Response:
+    """The answer that says an error: its OperationOutcome."""
+    return Response(error.status, operation_outcome(error.issues), headers=dict(error.headers))
 
 
-def outcome(
-    status: int, issues: Iterable[Issue], headers: dict[str, str] | None = None, *, pretty: bool = False
-) -> HttpResponse:
-    """An OperationOutcome over HTTP with this status."""
-    body = document.print(operation_outcome(issues), pretty=pretty)
-    return HttpResponse(body, status, headers, media_type=f"{FHIR_JSON}; charset=utf-8")
+def send(http: HttpRequest, settings: Settings, response: Response) -> HttpResponse:
+    """The answer over HTTP, in the format that the client takes; in JSON if it takes none."""
+    headers = {"Vary": "Accept, Accept-Encoding, Origin", **response.headers, **_cors(http, settings, response)}
+    if response.resource is None:
+        return HttpResponse(None, response.status, headers)
+    media = negotiate(http) or FHIR_JSON
+    pretty = (_asked(http, "_pretty") or ("true" if _is_browser(http) else "")) == "true"
+    body = PRINTERS[media](response.resource, pretty)
+    if len(body) >= GZIP_BYTES_MIN and _takes_gzip(http):
+        body = gzip.compress(body, compresslevel=3, mtime=0)
+        headers["Content-Encoding"] = "gzip"
+    return HttpResponse(body, response.status, headers, media_type=f"{media}; charset=utf-8")
+
+
+def _takes_gzip(http: HttpRequest) -> bool:
+    accepted = {range.media: range.quality for range in map(_range, http.headers.get("accept-encoding", "").split(","))}
+    return accepted.get("gzip", accepted.get("*", 0.0)) > 0
+
+
+def _cors(http: HttpRequest, settings: Settings, response: Response) -> dict[str, str]:
+    """What lets a page of another origin use the answer (https://fetch.spec.whatwg.org/#http-cors-protocol)."""
+    origin = http.headers.get("origin")
+    allowed = {*settings.cors_origins.split()} - {"none"}
+    if origin is None or not ("*" in allowed or origin in allowed):
+        return {}
+    headers = {
+        "Access-Control-Allow-Origin": "*" if "*" in allowed else origin,
+        "Access-Control-Expose-Headers": EXPOSED,
+    }
+    asked = http.headers.get("access-control-request-headers", "")
+    if http.method == "OPTIONS" and "access-control-request-method" in http.headers:
+        headers["Access-Control-Allow-Methods"] = response.headers.get("Allow", "")
+        headers["Access-Control-Max-Age"] = str(PREFLIGHT_SECONDS)
+        if re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~, -]{1,1000}", asked):
+            headers["Access-Control-Allow-Headers"] = asked
+    return headers

@@ -5,22 +5,54 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from enum import Enum
 from typing import TypeAlias
 
 from fhir_server import validation
-from fhir_server.definitions import ResourceDefinition
+from fhir_server.definitions import Request, ResourceDefinition, Response
 from fhir_server.outcome import STATUS_BY_ISSUE, FhirError, Json
-from fhir_server.plan import Decision, Stored, Write
+from fhir_server.pending import Pending
+from fhir_server.plan import ById, Decision, Found, Load, Newest, Referring, Stored, Write
 from fhir_server.scheduling.policy import Change, Policy
+from fhir_server.search import Scope
 from fhir_server.settings import Settings
-from fhir_server.store import LostRace, Replay, Store
+from fhir_server.store import Answer, Loading, LostRace, Replay, Store, run
 
-Propose: TypeAlias = Callable[[Stored | None], Json | None]
+
+class Unchanged(Enum):
+    """That a resource is to stay as it is."""
+
+    UNCHANGED = "unchanged"
+
+
+Propose: TypeAlias = Callable[[Stored | None], Json | Unchanged | None]
 """From what is stored to what is wanted, None to delete. Called again when a race was lost; refuses by raising."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One write as it is asked for: `new` if nothing can be stored under the id yet, `where` it stands in a Bundle, and
+    `sole` conditions that nothing met when it was asked for (plan.Decision)."""
+
+    type: str
+    id: str
+    propose: Propose
+    method: str = "PUT"
+    new: bool = False
+    where: str = ""
+    sole: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def reference(self) -> str:
+        return f"{self.type}/{self.id}"
+
+
+Ask: TypeAlias = Callable[[], Awaitable[Sequence[Asked]]]
+"""What is asked for, on what is stored at present: asked again when a race was lost."""
 
 
 def utc_now() -> datetime:
@@ -28,6 +60,9 @@ def utc_now() -> datetime:
     now = datetime.now(UTC)
     return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
+
+REFERRERS_MAX = 20
+"""Resources that are named as those which refer to what is to be deleted."""
 
 PAUSE_SECONDS_MIN = 0.005
 PAUSE_SECONDS_MAX = 0.2
@@ -39,9 +74,15 @@ QUEUE_DEADLINES = 2
 """How many deadlines a write waits for its turn, before its own begins."""
 
 
+async def _nowhere(request: Request) -> Response:
+    raise FhirError("not-supported", f"There is no interaction behind {request.path} here.", status=400)
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What interactions and operations work with."""
+    """What interactions and operations work with: `rows` are the types that are stored, `library` those that are not.
+    `dispatch` answers a request that came inside another one: its path is below the base, and the headers of its answer
+    are those of an answer over HTTP."""
 
     store: Store
     settings: Settings
@@ -49,18 +90,35 @@ class Server:
     rows: Mapping[str, ResourceDefinition]
     now: Callable[[], datetime] = utc_now
     admission: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(WRITES_AT_ONCE_MAX))
+    dispatch: Callable[[Request], Awaitable[Response]] = _nowhere
+    library: Mapping[str, ResourceDefinition] = field(default_factory=dict)
 
     @property
     def base(self) -> str:
         return self.settings.base
 
+    def scope(self, *, strict: bool | None = None) -> Scope:
+        """What a search means here and now; `strict` None is as the settings say."""
+        return Scope(
+            {**self.rows, **self.library},
+            self.policy.zone,
+            self.base,
+            self.now(),
+            self.settings.search_strict if strict is None else strict,
+            self.settings.count_default,
+            self.settings.count_max,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The resource that was asked for as it is now, and the status of the answer (a replayed one keeps its own)."""
+    """The resource that was asked for as it is now, the status of the answer (a replayed one keeps its own), and
+    whether nothing was changed."""
 
     stored: Stored
     status: int
+    unchanged: bool = False
+    where: str = ""
 
 
 def fresh_id() -> str:
@@ -74,84 +132,202 @@ async def write(
     id: str | None,
     propose: Propose,
     *,
+    method: str = "PUT",
     who: str | None = None,
     recording: bool = False,
     replay: Replay | None = None,
 ) -> Written:
     """Writes one resource and all that follows from it, or nothing; without `id` a new one is made.
 
+    As `write_all`, for what does not depend on a search.
+    """
+    asked = Asked(type, id or fresh_id(), propose, method if id else "POST", new=id is None)
+
+    async def ask() -> Sequence[Asked]:
+        return [asked]
+
+    return (await write_all(server, ask, who=who, recording=recording, replay=replay))[0]
+
+
+async def write_all(
+    server: Server,
+    ask: Ask,
+    *,
+    who: str | None = None,
+    recording: bool = False,
+    replay: Replay | None = None,
+    deadline_seconds: float | None = None,
+) -> Sequence[Written]:
+    """Writes all that is asked for and all that follows from it, in one transaction, or nothing. One answer for each
+    that was asked for; each is decided on what those before it come to.
+
     It waits for its turn, is decided, and decided anew if others were first.
     `recording` writes down what happened elsewhere (an import): rules about notice and the past do not apply.
-    Refuses what `propose`, the validation or the type's rules refuse; answers 503 with Retry-After when the
-    deadline passes before a race is won.
+    Refuses what is refused by `propose`, the validation, the type's rules, or because something still refers to what is
+    to be deleted; answers 503 with Retry-After when the deadline passes before a race is won.
     """
-    asked = _Asked(type, id or fresh_id(), id is None, propose, recording)
+    seconds = deadline_seconds or server.settings.booking_deadline_seconds
     async with _admitted(server):
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + server.settings.booking_deadline_seconds
-        decided = await _decide(server, asked, replay)
+        deadline = loop.time() + seconds
         attempt = 0
-        while isinstance(decided, _Decided):
+        while True:
+            decided = await _decide(server, ask, recording, replay)
+            if not isinstance(decided, _Decided):
+                return decided
             try:
-                stored = await server.store.transact(decided.decision, who=who, replay=replay)
-                return Written(stored[0], decided.status)
+                stored = await server.store.transact(
+                    decided.decision, who=who, replay=replay, answers=decided.answers, deadline_seconds=seconds
+                )
+                return decided.written(stored)
             except LostRace:
                 if loop.time() > deadline:
                     raise _overdue() from None
             await asyncio.sleep(random.uniform(0, min(PAUSE_SECONDS_MAX, PAUSE_SECONDS_MIN * 2**attempt)))
             attempt += 1
-            decided = await _decide(server, asked, replay)
-    return decided
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """One write as it is asked for: `new` if nothing can be stored under the id yet."""
-
-    type: str
-    id: str
-    new: bool
-    propose: Propose
-    recording: bool
+async def rehearse(server: Server, asked: Asked) -> None:
+    """Refuses what a write would be refused for at present; nothing is written."""
+    await _decide_anew(server, [asked], recording=False)
 
 
 @dataclass(frozen=True, slots=True)
 class _Decided:
-    """What a write comes to on what is stored at present, and the status of its answer."""
+    """What is to be written on what is stored at present, and the answers, each with what is stored before."""
 
     decision: Decision
-    status: int
+    answers: Sequence[Answer]
+
+    def written(self, stored: Sequence[Stored]) -> list[Written]:
+        """The answers, from the new versions."""
+        new = {(each.type, each.id): each for each in stored}
+        return [_written(each, new.get((each.stored.type, each.stored.id))) for each in self.answers]
 
 
-async def _decide(server: Server, asked: _Asked, replay: Replay | None) -> _Decided | Written:
-    """What to write; or what was written, if the same request was answered before, even just now."""
+def _written(answer: Answer, new: Stored | None) -> Written:
+    return Written(new or answer.stored, answer.status, new is None, answer.where)
+
+
+async def _decide(server: Server, ask: Ask, recording: bool, replay: Replay | None) -> _Decided | Sequence[Written]:
+    """What to write; or what was written, if there is nothing to write or the same request was answered before, even
+    just now."""
     if written := await _replayed(server, replay):
         return written
     try:
-        return await _decide_anew(server, asked)
+        decided = await _decide_anew(server, await ask(), recording=recording)
     except FhirError:
         if written := await _replayed(server, replay):
             return written
         raise
+    return decided if decided.decision.writes or replay else decided.written(())
 
 
-async def _replayed(server: Server, replay: Replay | None) -> Written | None:
-    answer = await server.store.replayed(replay) if replay else None
-    return Written(answer.stored, answer.status) if answer else None
+async def _replayed(server: Server, replay: Replay | None) -> Sequence[Written]:
+    answers = await server.store.replayed(replay) if replay else None
+    return [Written(each.stored, each.status, each.unchanged, each.where) for each in answers or ()]
 
 
-async def _decide_anew(server: Server, asked: _Asked) -> _Decided:
+async def _decide_anew(server: Server, asked: Sequence[Asked], *, recording: bool) -> _Decided:
+    """Each in its turn, on what those before it come to; then what still refers to what is deleted."""
+    now = server.now()
+    pending = Pending(server.rows, server.policy.zone, server.base, now)
+    load = _loading(server, pending)
+    before = await _stored_before(server, asked)
+    answers = []
+    for each in asked:
+        try:
+            known = pending.stored(each.reference) or before.get(each.reference)
+            decision = await _decide_one(server, each, known, load, now, recording)
+        except FhirError as refused:
+            raise placed(refused, each.where, each.type) if each.where else refused from None
+        pending.add(decision)
+        first = before.get(each.reference) or Stored(each.type, each.id, 0, now, None)
+        created = bool(decision.writes and decision.writes[0].resource is not None and first.resource is None)
+        answers.append(Answer(first, 201 if created else 200, each.where))
+    await _refuse_referred(server, asked, pending, load)
+    return _Decided(pending.decision(), answers)
+
+
+async def _stored_before(server: Server, asked: Sequence[Asked]) -> Mapping[str, Stored]:
+    """What is stored of those that are not new, by reference."""
+    wanted = [each for each in asked if not each.new]
+    if len(wanted) == 1:
+        found = await server.store.read(wanted[0].type, wanted[0].id)
+        return {wanted[0].reference: found} if found else {}
+    if not wanted:
+        return {}
+    groups = await server.store.load([Newest(frozenset(each.reference for each in wanted))])
+    return {f"{each.type}/{each.id}": each for group in groups for each in group if isinstance(each, Stored)}
+
+
+async def _decide_one(
+    server: Server, asked: Asked, before: Stored | None, load: Loading, now: datetime, recording: bool
+) -> Decision:
     row = server.rows[asked.type]
-    before = None if asked.new else await server.store.read(asked.type, asked.id)
     after = asked.propose(before)
+    if isinstance(after, Unchanged):
+        return Decision(())
     if after is not None:
         after = {**after, "id": asked.id}
         refuse_invalid(row, after)
-    now = server.now()
-    change = Change(asked.type, asked.id, before, after, now, server.policy, fresh_id(), asked.recording)
-    decision = await server.store.run(row.rules(change)) if row.rules else _plain(change)
-    created = after is not None and (before is None or before.resource is None)
-    return _Decided(decision, 201 if created else 200)
+    change = Change(asked.type, asked.id, before, after, now, server.policy, fresh_id(), recording)
+    decision = await run(row.rules(change), load) if row.rules else _plain(change)
+    first, *others = decision.writes
+    return replace(decision, writes=(replace(first, method=asked.method), *others), sole=asked.sole)
+
+
+def _loading(server: Server, pending: Pending) -> Loading:
+    """Loads as if what is pending were written. What was read by id once is remembered for those that follow."""
+    known: dict[str, Stored | None] = {}
+
+    async def load(loads: Sequence[Load]) -> Found:
+        asked = [ById(each.references - known.keys()) if isinstance(each, ById) else each for each in loads]
+        found = await server.store.load(asked)
+        for wanted, group in zip(asked, found, strict=True):
+            if isinstance(wanted, ById):
+                known.update(dict.fromkeys(wanted.references))
+                known.update({f"{one.type}/{one.id}": one for one in group if isinstance(one, Stored)})
+        return [
+            pending.see(each, _remembered(known, each) if isinstance(each, ById) else group)
+            for each, group in zip(loads, found, strict=True)
+        ]
+
+    return load
+
+
+def _remembered(known: Mapping[str, Stored | None], load: ById) -> list[Stored]:
+    return [stored for reference in sorted(load.references) if (stored := known[reference])]
+
+
+async def _refuse_referred(server: Server, asked: Sequence[Asked], pending: Pending, load: Loading) -> None:
+    """Refuses with 409 to delete what something that stays refers to; the settings can allow it."""
+    gone = [each.reference for each in asked if (last := pending.stored(each.reference)) and last.resource is None]
+    if not gone or server.settings.delete_referenced:
+        return
+    found = (await load([Referring(frozenset(gone), REFERRERS_MAX + len(gone))]))[0]
+    referrers = sorted(
+        reference for each in found if isinstance(each, Stored) and (reference := f"{each.type}/{each.id}") not in gone
+    )
+    if not referrers:
+        return
+    more = f" and {len(referrers) - REFERRERS_MAX} or more others" if len(referrers) > REFERRERS_MAX else ""
+    wanted = ", ".join(gone) if len(gone) < 4 else f"{len(gone)} resources"
+    text = f"{wanted} cannot be deleted while others refer to it: {', '.join(referrers[:REFERRERS_MAX])}{more}."
+    raise FhirError("conflict", text, gone[0].partition("/")[0], problem="referenced")
+
+
+def placed(refused: FhirError, where: str, type: str) -> FhirError:
+    """The same refusal, with the expressions under the place of a Bundle entry."""
+    issues = [replace(issue, expression=_under(where, type, issue.expression)) for issue in refused.issues]
+    return FhirError.of(issues, status=refused.status, headers=refused.headers)
+
+
+def _under(where: str, type: str, expressions: Sequence[str]) -> tuple[str, ...]:
+    return tuple(
+        f"{where}.resource{each.removeprefix(type)}" if each.partition(".")[0] == type else where
+        for each in expressions
+    ) or (where,)
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from motor.motor_asyncio import AsyncIOMotorClient
 
 from fhir_server.store.embedded import running
 
-pytest_plugins = ("tests.served",)
+pytest_plugins = ("tests.emitted", "tests.served")
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 """A run that was started in the background may ignore SIGINT, and so would the processes that tests start."""

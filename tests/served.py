@@ -13,7 +13,9 @@ import pytest
 from fhir_server.app import create
 from fhir_server.settings import Settings
 from fhir_server.store import Store
+from tests.answers import check_answer
 from tests.clinic import CLINIC, NOW
+from tests.emitted import Emitted
 
 BASE = "http://127.0.0.1:8000/fhir/"
 
@@ -35,7 +37,7 @@ def set_clock(clock: Clock) -> Callable[[datetime], None]:
 
 @pytest.fixture
 async def client_with(
-    mongodb_uri: str, database: str, clock: Clock
+    mongodb_uri: str, database: str, clock: Clock, emitted: Emitted
 ) -> AsyncIterator[Callable[..., Awaitable[httpx.AsyncClient]]]:
     """Opens a server on the test's database with these settings; with `clinic=True` the test clinic is in it."""
     async with AsyncExitStack() as stack:
@@ -46,7 +48,9 @@ async def client_with(
             await stack.enter_async_context(app.router.lifespan_context(app))
             transport = httpx.ASGITransport(app, raise_app_exceptions=False)
             client = await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url=BASE))
+            client.event_hooks["response"].append(check_answer)
             client.headers["accept"] = "application/fhir+json"
+            client.event_hooks["response"].append(emitted.note)
             client.app = app  # type: ignore[attr-defined]
             for resource in CLINIC if clinic else ():
                 url = f"/{resource['resourceType']}/{resource['id']}"

@@ -2,28 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fhir_server.definitions import Interaction, Request, Response
+from fhir_server.interactions.conditional import meeting, read_condition
 from fhir_server.interactions.update import body_of
-from fhir_server.outcome import FhirError
+from fhir_server.plan import Stored
 from fhir_server.store import Replay
-from fhir_server.writing import Server, write
+from fhir_server.writing import Asked, Server, Unchanged, fresh_id, write_all
 
 
 async def create(server: Server, request: Request) -> Response:
-    """201 with what was stored. The body's id, versionId and lastUpdated are the server's to give."""
-    if "if-none-exist" in request.headers:
-        raise FhirError("not-supported", "Conditional create (If-None-Exist) is not supported.", status=400)
-    body = body_of(request)
-    written = await write(
-        server, str(request.type), None, lambda _: body, who=request.principal, replay=replay_of(request, 201)
-    )
-    return Response(written.status, written.stored.resource, versioned=True)
+    """201 with what was stored. The body's id, versionId and lastUpdated are the server's to give.
+
+    With If-None-Exist 200 with what is there if one resource meets the condition, 412 if several do.
+    """
+
+    async def ask() -> Sequence[Asked]:
+        return [await asked(server, request)]
+
+    written = (await write_all(server, ask, who=request.principal, replay=replay_of(request)))[0]
+    found = {"Location": version_url(server, written.stored)} if written.unchanged else {}
+    return Response(written.status, written.stored.resource, versioned=True, headers=found)
 
 
-def replay_of(request: Request, status: int) -> Replay | None:
+async def asked(server: Server, request: Request) -> Asked:
+    """A new resource, or the one that meets the condition, which stays as it is."""
+    type, body = str(request.type), body_of(request)
+    condition = request.headers.get("if-none-exist")
+    if condition is None:
+        return Asked(type, fresh_id(), lambda _: body, "POST", new=True)
+    met = await meeting(server, type, read_condition(condition, type), 1)
+    if met.ids:
+        return Asked(type, met.ids[0], lambda _: Unchanged.UNCHANGED)
+    return Asked(type, fresh_id(), lambda _: body, "POST", new=True, sole=met.sole)
+
+
+def version_url(server: Server, stored: Stored) -> str:
+    """The URL of this version."""
+    return f"{server.base}/{stored.type}/{stored.id}/_history/{stored.version}"
+
+
+def replay_of(request: Request) -> Replay | None:
     """Under what the answer is kept, so that a repeated Idempotency-Key gets it again."""
     key = request.headers.get("idempotency-key")
-    return Replay(f"{request.path}|{key}", request.fingerprint, status) if key else None
+    return Replay(f"{request.path}|{key}", request.fingerprint) if key else None
 
 
-INTERACTION = Interaction("create", "type", "POST", "/{type}", create)
+INTERACTION = Interaction("create", "type", "POST", "/{type}", create, conditional=True)

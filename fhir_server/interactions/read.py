@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
+from fhir_server import subset
 from fhir_server.definitions import Interaction, Request, ResourceDefinition, Response
 from fhir_server.outcome import FhirError, Json
 from fhir_server.plan import Stored
-from fhir_server.search import index, match
+from fhir_server.search import contents, index, match, results
 from fhir_server.writing import Server
 
 
 async def read(server: Server, request: Request) -> Response:
-    """200 with the resource, stored or computed; 404 if there never was one, 410 if it was deleted."""
-    type, id = str(request.type), str(request.id)
+    """200 with the resource, stored, computed or in memory, or with what `_summary` or `_elements` name of it; 404 if
+    there never was one, 410 if it was deleted."""
+    view = results.view_of(request.query)
+    resource, versioned = await _find(server, str(request.type), str(request.id))
+    return Response(200, subset.cut(resource, view), versioned=versioned)
+
+
+async def _find(server: Server, type: str, id: str) -> tuple[Json, bool]:
+    """The resource, and whether it has versions."""
+    if type in server.library:
+        return _published(server, type, id), False
     row = server.rows[type]
     stored = await server.store.read(type, id)
     if row.computed and (stored is None or stored.resource is None or stands_for_nothing(row, stored.resource)):
         computed = await server.store.run(row.computed.read(id, server.now(), server.policy))
         if computed is not None:
-            return Response(200, computed)
-    return Response(200, existing(type, id, stored).resource, versioned=True)
+            return computed, False
+    return existing(type, id, stored).resource or {}, True
+
+
+def _published(server: Server, type: str, id: str) -> Json:
+    found = contents.documents(server.library[type], server.scope().frame).get(id)
+    if found is None:
+        raise FhirError("not-found", f"{type}/{id} does not exist.")
+    resource: Json = found["resource"]
+    return resource
 
 
 def existing(type: str, id: str, stored: Stored | None) -> Stored:

@@ -1,37 +1,103 @@
-"""update: a new version of a resource, or its first under the client's id (http://hl7.org/fhir/R4/http.html#update)."""
+"""update: a new version under a known id, or the first under the client's (http://hl7.org/fhir/R4/http.html#update)."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from fhir_server.definitions import Interaction, Request, Response
+from fhir_server.interactions.conditional import meeting
 from fhir_server.outcome import FhirError, Json
 from fhir_server.plan import Stored
-from fhir_server.writing import Server, write
+from fhir_server.writing import Asked, Server, fresh_id, write_all
 
 _ETAG = re.compile(r'(?:W/)?"([^"]*)"')
+
+SETS: Mapping[str, tuple[str, ...]] = {"profile": (), "security": ("system", "code"), "tag": ("system", "code")}
+"""The elements of meta that are sets, and what makes an element of one the same as another."""
 
 
 async def update(server: Server, request: Request) -> Response:
     """200, or 201 for a first version. 400 if the body's id is not the URL's, 412 if If-Match is not the current
-    version, 405 for an unknown id where clients may not choose ids."""
-    type, id = str(request.type), str(request.id)
-    body = body_of(request)
-    if body.get("id") != id:
-        raise FhirError("invalid", f"The body's id must be the URL's: {id}.", f"{type}.id")
+    version, 405 for an unknown id where clients may not choose ids.
+
+    Without an id in the URL, of what meets the condition: none is created, several are 412.
+    """
+
+    async def ask() -> Sequence[Asked]:
+        return [await asked(server, request)]
+
+    written = (await write_all(server, ask, who=request.principal))[0]
+    return Response(written.status, written.stored.resource, versioned=True)
+
+
+async def asked(server: Server, request: Request) -> Asked:
+    """The body as the next version of what the URL names by id or by a condition."""
+    type, body = str(request.type), body_of(request)
+    if request.id is None:
+        return await _conditional(server, request, body)
+    if body.get("id") != request.id:
+        raise FhirError("invalid", f"The body's id must be the URL's: {request.id}.", f"{type}.id")
 
     def propose(before: Stored | None) -> Json:
         refuse_mismatch(request, before)
-        if before is None and not server.settings.create_by_put:
-            raise FhirError(
-                "not-supported",
-                f"{type}/{id} does not exist, and clients do not choose ids here.",
-                status=405,
-            )
-        return body
+        if before is None:
+            _refuse_choosing(server, f"{type}/{request.id}")
+        return merge_meta(before, body)
 
-    written = await write(server, type, id, propose, who=request.principal)
-    return Response(written.status, written.stored.resource, versioned=True)
+    return Asked(type, request.id, propose)
+
+
+async def _conditional(server: Server, request: Request, body: Json) -> Asked:
+    type, given = str(request.type), body.get("id")
+    met = await meeting(server, type, request.query, 1)
+    if met.ids and given not in (None, met.ids[0]):
+        text = f"The condition is met by {type}/{met.ids[0]}, but the body's id is {given}."
+        raise FhirError("invalid", text, f"{type}.id")
+
+    def propose(before: Stored | None) -> Json:
+        refuse_mismatch(request, before)
+        if not met.ids and before and before.resource is not None:
+            text = f"Nothing meets the condition, but {type}/{given}, which the body names, exists."
+            raise FhirError("conflict", text, f"{type}.id")
+        if not met.ids and given is not None:
+            _refuse_choosing(server, f"{type}/{given}")
+        return merge_meta(before, body)
+
+    if met.ids or given is not None:
+        return Asked(type, met.ids[0] if met.ids else str(given), propose, sole=met.sole)
+    return Asked(type, fresh_id(), propose, new=True, sole=met.sole)
+
+
+def _refuse_choosing(server: Server, reference: str) -> None:
+    if not server.settings.create_by_put:
+        text = f"{reference} does not exist, and clients do not choose ids here."
+        raise FhirError("not-supported", text, status=405)
+
+
+def merge_meta(before: Stored | None, body: Json) -> Json:
+    """The body with the profiles, tags and security labels that the resource has already; an update adds to these sets,
+    and only `$meta-delete` takes away (http://hl7.org/fhir/R4/resource.html#Meta)."""
+    known = ((before and before.resource) or {}).get("meta", {})
+    meta = body.get("meta", {})
+    if not isinstance(meta, dict):
+        return body
+    merged = {name: union(known[name], meta.get(name, []), keys) for name, keys in SETS.items() if name in known}
+    return {**body, "meta": {**meta, **merged}} if merged else body
+
+
+def union(known: Sequence[Any], given: Any, keys: Sequence[str]) -> Any:
+    """Both sets as one; of what is the same the given one counts. What is no list is left for the validation."""
+    if not isinstance(given, list):
+        return given
+    same = {identity(each, keys) for each in given}
+    return [*(each for each in known if identity(each, keys) not in same), *given]
+
+
+def identity(value: Any, keys: Sequence[str]) -> Any:
+    """What makes an element of a set the same as another."""
+    return tuple(value.get(key) for key in keys) if keys and isinstance(value, dict) else str(value)
 
 
 def body_of(request: Request) -> Json:
@@ -58,3 +124,5 @@ def refuse_mismatch(request: Request, before: Stored | None) -> None:
 
 
 INTERACTION = Interaction("update", "instance", "PUT", "/{type}/{id}", update)
+
+CONDITIONAL = Interaction("update", "type", "PUT", "/{type}", update, conditional=True)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
+from collections.abc import Iterator
+from importlib import import_module
+from pkgutil import iter_modules
 
 from fhir_server.definitions import Operation
 
-OPERATIONS: tuple[Operation, ...] = tuple(
-    module.OPERATION
-    for name in sorted(found.name for found in pkgutil.iter_modules(__path__))
-    if hasattr(module := importlib.import_module(f"{__name__}.{name}"), "OPERATION")
-)
+
+def _rows() -> Iterator[Operation]:
+    """The row of each module, `OPERATION`, or its `OPERATIONS` where one file has several that belong together."""
+    for name in sorted(found.name for found in iter_modules(__path__)):
+        module = import_module(f"{__name__}.{name}")
+        if hasattr(module, "OPERATION"):
+            yield module.OPERATION
+        yield from getattr(module, "OPERATIONS", ())
+
+
+OPERATIONS: tuple[Operation, ...] = tuple(_rows())
 """Every operation, by file name. What is listed is routed and claimed in the CapabilityStatement."""

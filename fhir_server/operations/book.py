@@ -41,7 +41,7 @@ async def book(server: Server, request: Request) -> Response:
         id if request.id or stored else None,
         propose,
         who=request.principal,
-        replay=replay_of(request, 200 if stored and stored.resource else 201),
+        replay=replay_of(request),
     )
     return Response(written.status, written.stored.resource, versioned=True)
 

@@ -25,7 +25,7 @@ async def cancel(server: Server, request: Request) -> Response:
         said = {"comment": comment} if comment else {}
         return {**known, **said, "status": "cancelled", "cancelationReason": reason}
 
-    written = await write(server, "Appointment", id, propose, who=request.principal, replay=replay_of(request, 200))
+    written = await write(server, "Appointment", id, propose, who=request.principal, replay=replay_of(request))
     return Response(written.status, written.stored.resource, versioned=True)
 
 

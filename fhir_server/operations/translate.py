@@ -2,77 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
+from fhir_server import terminology
 from fhir_server.definitions import Operation, Parameter, Request, Response
 from fhir_server.operations.arguments import Arguments, read_arguments
-from fhir_server.outcome import CANONICAL, FhirError, Json
-from fhir_server.vocabulary import concept_maps
+from fhir_server.operations.coded import R4, by_id, codings, one, part
+from fhir_server.outcome import FhirError, Json
 from fhir_server.writing import Server
 
-MAPS = {one["id"]: one for one in concept_maps(lambda id: {"id": id, "url": f"{CANONICAL}/ConceptMap/{id}"})}
+NO_TRANSLATION = frozenset({"unmatched", "disjoint"})
+"""Equivalences that say that there is no translation."""
+
+THE_OTHER_WAY: Mapping[str, str] = {
+    "wider": "narrower",
+    "narrower": "wider",
+    "subsumes": "specializes",
+    "specializes": "subsumes",
+}
+"""Equivalences that are not the same when read from target to source."""
 
 
 async def translate(_: Server, request: Request) -> Response:
     """200 with Parameters: `result`, and a `match` for each target. 404 for a map that is not here."""
     arguments = read_arguments(OPERATION, request)
-    system, code = _source(arguments)
+    given = codings(arguments, one(arguments, "system"))
+    backwards = bool(one(arguments, "reverse"))
     matches = [
         match
         for concept_map in _maps(request, arguments)
-        for match in _matches(concept_map, system, code, next(iter(arguments["targetsystem"]), None))
+        for coding in given
+        for match in _matches(concept_map, coding, one(arguments, "targetsystem"), backwards)
     ]
-    found = any(part["valueCode"] != "unmatched" for match in matches for part in match["part"][:1])
-    parameters: list[Json] = [{"name": "result", "valueBoolean": found}]
+    found = any(match["part"][0]["valueCode"] not in NO_TRANSLATION for match in matches)
+    said = [part("result", "boolean", found)]
     if not found:
-        parameters.append({"name": "message", "valueString": f"No map here translates {code}."})
-    return Response(200, {"resourceType": "Parameters", "parameter": [*parameters, *matches]})
+        codes = ", ".join(str(coding["code"]) for coding in given)
+        said.append(part("message", "string", f"No map here translates {codes}."))
+    return Response(200, {"resourceType": "Parameters", "parameter": [*said, *matches]})
 
 
-def _source(arguments: Arguments) -> tuple[str | None, str]:
-    """The system, if it was given, and the code to translate, however they were given."""
-    concepts = [coding for concept in arguments["codeableConcept"] for coding in concept.get("coding", ())]
-    for coding in [*arguments["coding"], *concepts]:
-        return coding.get("system"), str(coding.get("code"))
-    if not arguments["code"]:
-        raise FhirError("required", "$translate needs code with system, coding or codeableConcept.", "Parameters")
-    return next(iter(arguments["system"]), None), arguments["code"][0]
-
-
-def _maps(request: Request, arguments: Arguments) -> list[Json]:
+def _maps(request: Request, arguments: Arguments) -> Sequence[Json]:
+    """The maps that are asked for: by the path, by URL and version, by the value sets on either side, which
+    `reverse` reads the other way round."""
+    maps = terminology.concept_maps()
     if request.id:
-        chosen = [one for id, one in MAPS.items() if id == request.id]
+        chosen = [by_id("ConceptMap", maps, request)]
+    elif arguments["url"]:
+        found = terminology.find(maps, arguments["url"][0], one(arguments, "conceptMapVersion"))
+        if found is None:
+            raise FhirError("not-found", f"There is no such ConceptMap here; there are {', '.join(maps)}.", "url")
+        chosen = [found]
     else:
-        url = next(iter(arguments["url"]), None)
-        chosen = [one for one in MAPS.values() if url in (None, one["url"])]
-    if not chosen:
-        known = ", ".join(one["url"] for one in MAPS.values())
-        raise FhirError("not-found", f"There is no such ConceptMap here; there are {known}.")
-    return chosen
+        chosen = list(maps.values())
+    sides = {"sourceCanonical": one(arguments, "source"), "targetCanonical": one(arguments, "target")}
+    return [each for each in chosen if all(url in (None, each[side]) for side, url in sides.items())]
 
 
-def _matches(concept_map: Json, system: str | None, code: str, target: str | None) -> Iterator[Json]:
+def _matches(concept_map: Json, coding: Json, target: str | None, backwards: bool) -> Iterator[Json]:
     for group in concept_map["group"]:
-        if system not in (None, group["source"]) or target not in (None, group["target"]):
+        source_system, target_system = group["source"], group["target"]
+        if backwards:
+            source_system, target_system = target_system, source_system
+        if coding.get("system") not in (None, source_system) or target not in (None, target_system):
             continue
-        for element in group["element"]:
-            if element["code"] == code:
-                yield from (_match(concept_map["url"], group["target"], one) for one in element["target"])
+        for code, concept, equivalence in _pairs(group, backwards):
+            if code == coding["code"]:
+                yield _match(concept_map["url"], {"system": target_system, **concept}, equivalence)
 
 
-def _match(url: str, system: str, target: Json) -> Json:
-    concept: dict[str, Any] = {"system": system, "code": target["code"]}
-    if "display" in target:
-        concept["display"] = target["display"]
-    return {
-        "name": "match",
-        "part": [
-            {"name": "equivalence", "valueCode": target["equivalence"]},
-            {"name": "concept", "valueCoding": concept},
-            {"name": "source", "valueUri": url},
-        ],
-    }
+def _pairs(group: Json, backwards: bool) -> Iterator[tuple[str, Json, str]]:
+    """From which code to which concept, and how the concept stands to the code."""
+    for element in group["element"]:
+        for target in element["target"]:
+            if backwards:
+                equivalence = target["equivalence"]
+                yield target["code"], _concept(element), THE_OTHER_WAY.get(equivalence, equivalence)
+            else:
+                yield element["code"], _concept(target), target["equivalence"]
+
+
+def _concept(element: Json) -> Json:
+    return {name: element[name] for name in ("code", "display") if name in element}
+
+
+def _match(url: str, concept: Json, equivalence: str) -> Json:
+    parts = [part("equivalence", "code", equivalence), part("concept", "Coding", concept), part("source", "uri", url)]
+    return {"name": "match", "part": parts}
 
 
 OPERATION = Operation(
@@ -83,16 +99,33 @@ OPERATION = Operation(
     resource=("ConceptMap",),
     levels=("type", "instance"),
     affects_state=False,
+    url=f"{R4}/ConceptMap-translate",
     parameters=(
         Parameter("url", "in", 0, "1", "uri", "The ConceptMap's canonical URL; all of this server's if not given"),
+        Parameter("conceptMapVersion", "in", 0, "1", "string", "Its version"),
         Parameter("code", "in", 0, "1", "code", "The code to translate"),
-        Parameter("system", "in", 0, "1", "uri", "The system of the code"),
+        Parameter("system", "in", 0, "1", "uri", "The system of the code; any if not given"),
+        Parameter("source", "in", 0, "1", "uri", "The value set that the map goes from, with `reverse` too"),
         Parameter("coding", "in", 0, "1", "Coding", "The code to translate, with its system"),
-        Parameter("codeableConcept", "in", 0, "1", "CodeableConcept", "Its first coding is translated"),
+        Parameter("codeableConcept", "in", 0, "1", "CodeableConcept", "Each of its codings is translated"),
+        Parameter("target", "in", 0, "1", "uri", "The value set that the map goes to, with `reverse` too"),
         Parameter("targetsystem", "in", 0, "1", "uri", "Only translations into this system"),
+        Parameter("reverse", "in", 0, "1", "boolean", "Whether to read the maps from target to source"),
         Parameter("result", "out", 1, "1", "boolean", "Whether there is a translation"),
         Parameter("message", "out", 0, "1", "string", "Why there is none"),
-        Parameter("match", "out", 0, "*", "", "A translation: equivalence, concept, source"),
+        Parameter(
+            "match",
+            "out",
+            0,
+            "*",
+            "",
+            "A translation",
+            parts=(
+                Parameter("equivalence", "out", 0, "1", "code", "How the translation stands to the code"),
+                Parameter("concept", "out", 0, "1", "Coding", "The translation"),
+                Parameter("source", "out", 0, "1", "uri", "The map it is from"),
+            ),
+        ),
     ),
     run=translate,
 )

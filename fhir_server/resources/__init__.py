@@ -16,6 +16,21 @@ def _rows() -> Iterator[ResourceDefinition]:
             yield import_module(f"{__name__}.{module.name}").ROW
 
 
+REFERRED_FIRST = (
+    "Organization",
+    "Location",
+    "HealthcareService",
+    "Practitioner",
+    "PractitionerRole",
+    "Patient",
+    "Schedule",
+    "Slot",
+    "Appointment",
+    "AppointmentResponse",
+    "Encounter",
+)
+"""What is referred to comes before what refers to it; types that are not named here come last."""
+
 ROWS: Mapping[str, ResourceDefinition] = MappingProxyType(
     {row.type: row for row in sorted(_rows(), key=lambda row: row.type)}
 )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fhir_server.definitions import ResourceDefinition
-from fhir_server.outcome import Issue, Json
+from fhir_server.definitions import ResourceDefinition, SearchParameter
+from fhir_server.outcome import CANONICAL, Issue, Json
 from fhir_server.resources._shared import ACTORS, REASONS, date, each, exists, out_of_order, reference, token
 from fhir_server.scheduling import booking
 
@@ -58,11 +58,22 @@ def _start_not_after_end(resource: Json) -> Sequence[Issue]:
     return out_of_order(resource, strictly=False)
 
 
+ACTOR_PART_STATUS = SearchParameter(
+    "actor-part-status",
+    "composite",
+    "Appointment.participant",
+    f"{CANONICAL}/SearchParameter/Appointment-actor-part-status",
+    "A participant together with that participant's own acceptance status",
+    components=(("actor", "actor"), ("part-status", "status")),
+)
+"""Ours: with `actor` and `part-status` apart, one participant may be the actor and another one have the status."""
+
 ROW = ResourceDefinition(
     type="Appointment",
     description="A booking of patients, practitioners, rooms or devices for a specific date and time.",
     search=(
         reference("actor", "Appointment.participant.actor", "Any one of the participants", *ACTORS),
+        ACTOR_PART_STATUS,
         token("appointment-type", "Appointment.appointmentType", "The style of appointment that is booked"),
         reference("based-on", "Appointment.basedOn", "The request that it is to assess", "ServiceRequest"),
         date("date", "Appointment.start", "When the appointment starts"),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 
 from fhir_server.outcome import CANONICAL, FhirError, Json
-from fhir_server.plan import ById, Claim, Claimed, Found, Load, Matching, Plan, Stored
+from fhir_server.plan import ById, Claim, Claimed, Found, Load, Loaded, Matching, Plan, Stored
 from fhir_server.scheduling import availability, slots
 from fhir_server.scheduling.availability import Calendar
 from fhir_server.scheduling.elements import (
@@ -177,7 +177,7 @@ def _actors_of_tokens(ask: Ask, base: str) -> Plan[set[str]]:
     return services | roles | _references(more[0], base)
 
 
-def _references(found: Sequence[Stored] | Sequence[Claim], base: str) -> set[str]:
+def _references(found: Loaded, base: str) -> set[str]:
     """What was found, and of roles the people too, since a Schedule may name either."""
     stored = [one for one in found if isinstance(one, Stored)]
     people = targets((one.resource.get("practitioner", {}) for one in stored if one.resource), base)
@@ -185,21 +185,21 @@ def _references(found: Sequence[Stored] | Sequence[Claim], base: str) -> set[str
 
 
 def _in_all(found: Found) -> Sequence[Stored]:
-    shared = set.intersection(*({_reference(one) for one in schedules} for schedules in found))
-    return _distinct(schedule for schedule in found[0] if _reference(schedule) in shared)
+    shared = set.intersection(*({one.id for one in _distinct(schedules)} for schedules in found))
+    return [schedule for schedule in _distinct(found[0]) if schedule.id in shared]
 
 
 def _in_any(found: Found) -> Sequence[Stored]:
     return _distinct(schedule for schedules in found for schedule in schedules)
 
 
-def _distinct(schedules: Iterable[Stored | Claim]) -> Sequence[Stored]:
+def _distinct(schedules: Iterable[Stored | Claim | str]) -> Sequence[Stored]:
     by_id = {schedule.id: schedule for schedule in schedules if isinstance(schedule, Stored)}
     return [by_id[id] for id in sorted(by_id)]
 
 
-def _reference(stored: Stored | Claim) -> str:
-    return f"{stored.type}/{stored.id}" if isinstance(stored, Stored) else stored.owner
+def _reference(stored: Stored) -> str:
+    return f"{stored.type}/{stored.id}"
 
 
 def load_bookables(
@@ -344,7 +344,7 @@ def load_claims(bookables: Iterable[Bookable], more: Iterable[str], start: datet
     return Claimed(frozenset(actors | set(more)), start - timedelta(days=1), end + timedelta(days=1))
 
 
-def by_actor(claims: Sequence[Stored] | Sequence[Claim]) -> dict[str, list[Claim]]:
+def by_actor(claims: Loaded) -> dict[str, list[Claim]]:
     """The claims of each actor, in the order they came."""
     found: dict[str, list[Claim]] = {}
     for claim in claims:

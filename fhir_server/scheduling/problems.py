@@ -42,6 +42,7 @@ PROBLEM_TEXTS: Mapping[str, str] = {
     "schedule-unknown": "The Schedule does not exist",
     "service-inactive": "The HealthcareService is not active",
     "service-unknown": "The HealthcareService does not exist",
+    "referenced": "Other resources refer to it, so it cannot be deleted",
     "slot-id-reserved": "The id is that of a computed Slot of another Schedule or time",
     "slot-in-use": "A live Appointment stands on the Slot",
     "slot-mismatch": "The Slots named are not exactly the time of the Appointment",

@@ -97,11 +97,20 @@ def extract(parameter: SearchParameter, values: Sequence[Any], frame: Frame) -> 
 
 def compile(parameter: SearchParameter, _: str, values: Sequence[str], frame: Frame, now: datetime) -> Filter:
     """The filter for any of the values, each with a prefix or `eq`; 400 for what is no date."""
+    sought = [_read(parameter, unescape(value), frame.zone) for value in values]
+    return condition(parameter, [(prefix, _widen(date, now) if prefix == "ap" else date) for prefix, date in sought])
+
+
+def overlapping(parameter: SearchParameter, value: str, frame: Frame) -> Filter:
+    """The filter for what has an instant in common with the date; 400 for what is none."""
+    _, date = _read(parameter, f"eq{value}", frame.zone)
+    return condition(parameter, [("ap", date)])
+
+
+def condition(parameter: SearchParameter, sought: Sequence[tuple[str, Span]]) -> Filter:
+    """The filter for any of the prefixes with their intervals."""
     comparisons = POINTS if is_instant(parameter) else RANGES
-    conditions = []
-    for value in values:
-        prefix, date = _read(parameter, unescape(value), frame.zone)
-        conditions.append(comparisons[prefix](_widen(date, now) if prefix == "ap" else date))
+    conditions = [comparisons[prefix](date) for prefix, date in sought]
     if parameter.code in STORED:
         return disjoin([_rename(each, place(parameter)) for each in conditions])
     if parameter.many:

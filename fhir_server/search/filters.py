@@ -38,9 +38,24 @@ def disjoin(filters: Sequence[Filter]) -> Filter:
 
 
 def any_of(path: str, values: Sequence[Any]) -> Filter:
-    """The filter that `path` holds one of the values: an equality if there is only one."""
+    """The filter that `path` holds one of the values."""
+    return {path: one_of(values)}
+
+
+def none_of(path: str, values: Sequence[Any]) -> Filter:
+    """The filter that `path` has a value, and none of these."""
+    return {path: {"$nin": list(dict.fromkeys(values)), "$exists": True}}
+
+
+def exists(path: str, truth: bool) -> Filter:
+    """The filter that `path` has a value, or that it has none."""
+    return {path: {"$exists": truth}}
+
+
+def one_of(values: Sequence[Any]) -> Any:
+    """The condition on a path that it holds one of the values: an equality if there is only one."""
     distinct = list(dict.fromkeys(values))
-    return {path: distinct[0]} if len(distinct) == 1 else {path: {"$in": distinct}}
+    return distinct[0] if len(distinct) == 1 else {"$in": distinct}
 
 
 def starting_with(path: str, prefix: str) -> Filter:
@@ -51,10 +66,13 @@ def starting_with(path: str, prefix: str) -> Filter:
 def some_element(path: str, conditions: Sequence[Filter]) -> Filter:
     """The filter that an element of the array at `path` satisfies one of the conditions. An alternative gets an
     `$elemMatch` of its own, since not every engine takes a bare `$or` inside one."""
-    alternatives = [
-        each for condition in conditions for each in (condition["$or"] if [*condition] == ["$or"] else [condition])
-    ]
-    return disjoin([{path: {"$elemMatch": each}} for each in alternatives])
+    return disjoin([{path: {"$elemMatch": each}} for condition in conditions for each in alternatives(condition)])
+
+
+def alternatives(condition: Filter) -> list[Filter]:
+    """Conditions without `$or` of which one holds where the condition does."""
+    rest = {path: each for path, each in condition.items() if path != "$or"}
+    return [conjoin(rest, each) for each in condition["$or"]] if "$or" in condition else [rest]
 
 
 def beneath(path: str, condition: Mapping[str, Any]) -> Filter:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from datetime import UTC, tzinfo
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from fhir_server.definitions import ResourceDefinition, SearchParameter
 from fhir_server.outcome import Json
+from fhir_server.search import composite
 from fhir_server.search.date import is_instant
-from fhir_server.search.kinds import KINDS
-from fhir_server.search.parameters import STORED, Frame, Scalar, parameters, place, supported
+from fhir_server.search.kinds import kind_of
+from fhir_server.search.parameters import BY_CODE, STORED, Frame, Scalar, known, place
 from fhir_server.search.path import compile_path
 
 IndexKeys: TypeAlias = list[tuple[str, int]]
 
-FOUND_BY = frozenset({"identifier", "name", "family", "phone", "email"})
+FOUND_BY = frozenset({"identifier", "name", "family", "phonetic", "phone", "email"})
 """Tokens and strings by which somebody is looked up; the others only narrow a search."""
 
 ORDER_LENGTH_MAX = 100
@@ -29,11 +30,17 @@ def index(row: ResourceDefinition, resource: Json, *, zone: tzinfo = UTC, base: 
     frame = Frame(zone, base)
     found: Json = {}
     order: Json = {}
-    for parameter in parameters(row):
-        if not supported(parameter) or parameter.code in STORED:
+    searched = known(row)
+    for parameter in searched.values():
+        if parameter.code in STORED:
             continue
         values = compile_path(parameter.expression)(resource)
-        entry, scalars = KINDS[parameter.type].extract(parameter, values, frame)
+        entry: Any
+        scalars: list[Scalar] = []
+        if parameter.components:
+            entry = composite.extract(parameter, values, frame, searched)
+        else:
+            entry, scalars = kind_of(parameter).extract(parameter, values, frame)
         if entry:
             found[parameter.code] = entry
         if scalars and not _is_one_date(parameter):
@@ -56,17 +63,19 @@ def indexes(row: ResourceDefinition) -> list[IndexKeys]:
     Each reference is followed by the type's first date, since what belongs to someone is asked for by time;
     `_id` ends what is paged through.
     """
-    rows = [each for each in parameters(row) if supported(each) and each.code not in STORED]
+    rows = [each for each in known(row).values() if each.code not in STORED]
     dates = [each for each in rows if each.type == "date"]
     first = next((sort_path(each, 1) for each in dates if not each.many), None)
     keys: list[IndexKeys] = [[("updated", 1), ("_id", 1)]]
     keys += [_keys(f"{place(each)}.l", "_id" if is_instant(each) else f"{place(each)}.h") for each in dates]
     keys += [_keys(place(each), *([first] if first else []), "_id") for each in rows if each.type == "reference"]
     keys += [
-        _keys(f"{place(each)}.n" if each.type == "string" else place(each))
+        _keys(f"{place(each)}.n" if each.type == "string" and each.code not in BY_CODE else place(each))
         for each in rows
         if each.code in FOUND_BY and each.type in ("token", "string")
     ]
+    keys += [_keys(f"{place(each)}.{each.components[0][0]}") for each in rows if each.components]
+    keys += [_keys(f"{place(each)}.y") for each in rows if each.type == "special"]
     return keys
 
 

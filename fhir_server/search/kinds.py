@@ -1,4 +1,7 @@
-"""One table: the type of a search parameter, how its values are extracted and compared, and its modifiers."""
+"""One table: the type of a search parameter, how its values are extracted and compared, and its modifiers.
+
+`composite` is not in it: it is made of others.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,9 @@ from datetime import datetime
 from typing import Any
 
 from fhir_server.definitions import SearchParameter
-from fhir_server.search import date, number, quantity, reference, string, token, uri
+from fhir_server.search import date, near, number, phonetic, quantity, reference, string, token, uri
 from fhir_server.search.filters import Filter
-from fhir_server.search.parameters import Frame, Scalar
+from fhir_server.search.parameters import BY_CODE, Frame, Scalar
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,4 +34,11 @@ KINDS: Mapping[str, Kind] = {
     "number": Kind(number.extract, number.compile, number.MODIFIERS),
     "quantity": Kind(quantity.extract, quantity.compile, quantity.MODIFIERS),
     "uri": Kind(uri.extract, uri.compile, uri.MODIFIERS),
+    "phonetic": Kind(phonetic.extract, phonetic.compile, phonetic.MODIFIERS),
+    "near": Kind(near.extract, near.compile, near.MODIFIERS),
 }
+
+
+def kind_of(parameter: SearchParameter) -> Kind:
+    """The kind by the code of the parameter if it means more than its type, else by its type."""
+    return KINDS[parameter.code if parameter.code in BY_CODE else parameter.type]

@@ -10,6 +10,7 @@ import operator
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from fhir_server.outcome import Json
@@ -45,11 +46,30 @@ def merge(query: Query, stored: Sequence[Json], computed: Iterable[Json]) -> lis
     return in_order(query.sort, [*stored, *added])[: query.count + 1]
 
 
+def weave(pages: Sequence[tuple[Query, Iterable[T]]]) -> list[tuple[str, T]]:
+    """The documents of several types in one order, each with its type: by their sort values, then by type.
+
+    All the queries sort by the same keys in the same directions.
+    """
+    found = [
+        (query.type, document, [_rank(value_at(document, path)) for path, _ in query.sort])
+        for query, documents in pages
+        for document in documents
+    ]
+    sort = pages[0][0].sort
+    found.sort(key=itemgetter(0), reverse=sort[-1][1] < 0)
+    for position, (_, direction) in reversed(list(enumerate(sort))):
+        found.sort(key=lambda one, at=position: one[2][at], reverse=direction < 0)  # type: ignore[misc]
+    return [(type, document) for type, document, _ in found]
+
+
 def _holds(key: str, condition: Any, document: Mapping[str, Any]) -> bool:
     if key == "$and":
         return all(matches(each, document) for each in condition)
     if key == "$or":
         return any(matches(each, document) for each in condition)
+    if key == "$nor":
+        return not any(matches(each, document) for each in condition)
     found = list(_values(document, key.split(".")))
     if not isinstance(condition, dict):
         return _equal(found, condition)

@@ -1,7 +1,9 @@
 """Paging by opaque cursors (http://hl7.org/fhir/R4/http.html#paging).
 
 Pages are cut by the values that the results are sorted by, not by position: what is added or removed
-meanwhile makes no other result appear twice or not at all.
+meanwhile makes no other result appear twice or not at all. A page backward is a page of the reversed order, reversed.
+
+Results of several types are in one order: by the sort values, the last of which is the id, and then by type.
 """
 
 from __future__ import annotations
@@ -9,7 +11,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -22,16 +25,57 @@ CURSOR = "_cursor"
 CURSOR_LENGTH_MAX = 6000
 
 
-def cursor(query: Query, document: Mapping[str, Any]) -> str:
-    """The cursor of the page that begins after this document (as stored, with the paths of the sort)."""
-    values = [_plain(value_at(document, path)) for path, _ in query.sort]
-    text = json.dumps([_seal(query.binding, values), *values], separators=(",", ":"), ensure_ascii=False)
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Where a page begins: after the document of these sort values and this type, or `backward` before it."""
+
+    values: tuple[Scalar, ...]
+    type: str
+    backward: bool
+
+
+def at(query: Query, document: Mapping[str, Any], *, backward: bool) -> Cursor:
+    """The cursor at this document (as stored, with the paths of the sort)."""
+    return Cursor(tuple(value_at(document, path) for path, _ in query.sort), query.type, backward)
+
+
+def seal(cursor: Cursor, binding: str) -> str:
+    """The cursor as a text that is good for the search of this binding only."""
+    said = [cursor.type, int(cursor.backward), *map(_plain, cursor.values)]
+    text = json.dumps([_seal(binding, said), *said], separators=(",", ":"), ensure_ascii=False)
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def following(query: Query, document: Mapping[str, Any]) -> Pairs:
-    """The pairs of the next link when this document is the last one of the page."""
-    return (*(pair for pair in query.used if pair[0] != CURSOR), (CURSOR, cursor(query, document)))
+def unseal(text: str, binding: str, sort: Sort) -> Cursor:
+    """The cursor in a text; 400 unless it was made by this search and is as it was made."""
+    try:
+        if len(text) > CURSOR_LENGTH_MAX:
+            raise ValueError("too long")
+        padded = text.encode("ascii") + b"=" * (-len(text) % 4)
+        seal, *said = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        if seal != _seal(binding, said):
+            raise ValueError("not of this search")
+        type, backward, *values = said
+        if len(values) != len(sort):
+            raise ValueError("not of this order")
+        return Cursor(tuple(_rich(value) for value in values), type, bool(backward))
+    except (ValueError, TypeError, RecursionError):
+        raise FhirError(
+            "value",
+            f"'{CURSOR}' does not belong to this search. Follow the links of a Bundle as they are, or search "
+            f"again without '{CURSOR}'.",
+            status=400,
+        ) from None
+
+
+def turn(query: Query, cursor: Cursor | None) -> Query:
+    """The query of the page at the cursor. Backward its order is reversed, and the page is to be reversed again."""
+    if cursor is None:
+        return query
+    step = -1 if cursor.backward else 1
+    sort = tuple((path, direction * step) for path, direction in query.sort)
+    types = (cursor.type, query.type) if sort[-1][1] > 0 else (query.type, cursor.type)
+    return replace(query, sort=sort, cursor=cursor.values, including=types[0] < types[1])
 
 
 def after(query: Query) -> Filter:
@@ -44,7 +88,9 @@ def after(query: Query) -> Filter:
     branches: list[Filter] = []
     same: Filter = {}
     for (path, direction), value in zip(query.sort, query.cursor, strict=True):
-        branches += [{**same, **beyond} for beyond in _beyond(path, direction, value)]
+        included = query.including and path == "_id"
+        beyond = [_bound(path, direction, value)] if included else _beyond(path, direction, value)
+        branches += [{**same, **each} for each in beyond]
         same[path] = value
     if len(branches) == 1:
         return branches[0]
@@ -61,23 +107,9 @@ def bind(type: str, sort: Sort, pairs: Pairs) -> str:
     return hashlib.blake2s(json.dumps([type, sort, pairs]).encode()).hexdigest()
 
 
-def read_cursor(text: str, binding: str, sort: Sort) -> tuple[Scalar, ...]:
-    """The sort values in a cursor; 400 unless the cursor was made by this search and is as it was made."""
-    try:
-        if len(text) > CURSOR_LENGTH_MAX:
-            raise ValueError("too long")
-        padded = text.encode("ascii") + b"=" * (-len(text) % 4)
-        seal, *values = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-        if len(values) != len(sort) or seal != _seal(binding, values):
-            raise ValueError("not of this search")
-        return tuple(_rich(value) for value in values)
-    except (ValueError, TypeError, RecursionError):
-        raise FhirError(
-            "value",
-            f"'{CURSOR}' does not belong to this search. Follow the links of a Bundle as they are, or search "
-            f"again without '{CURSOR}'.",
-            status=400,
-        ) from None
+def bind_all(path: str, queries: Sequence[Query]) -> str:
+    """What makes a search over several types, or within something, the same search for a cursor."""
+    return hashlib.blake2s(json.dumps([path, *(query.binding for query in queries)]).encode()).hexdigest()
 
 
 def value_at(document: Mapping[str, Any], path: str) -> Scalar:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any, TypeAlias
@@ -60,10 +61,11 @@ COMMON: tuple[SearchParameter, ...] = (
 )
 """The parameters of every type; the rows do not repeat them."""
 
-SUPPORTED_TYPES = frozenset({"token", "reference", "date", "string", "number", "quantity", "uri"})
+SUPPORTED_TYPES = frozenset({"token", "reference", "date", "string", "number", "quantity", "uri", "composite"})
 
-UNSUPPORTED_CODES = frozenset({"phonetic"})
-"""Parameters of a supported type that mean more than their type does."""
+BY_CODE = frozenset({"phonetic", "near"})
+"""Parameters that mean more than their type does."""
+
 
 STORED = {"_id": "_id", "_lastUpdated": "updated"}
 """Parameters that the document holds outside its index, and where."""
@@ -84,15 +86,33 @@ def parameters(row: ResourceDefinition) -> tuple[SearchParameter, ...]:
 
 
 def supported(parameter: SearchParameter) -> bool:
-    """Whether the parameter can be searched and sorted by."""
-    return parameter.type in SUPPORTED_TYPES and parameter.code not in UNSUPPORTED_CODES
+    """Whether the parameter can be searched by."""
+    return parameter.type in SUPPORTED_TYPES or parameter.code in BY_CODE
+
+
+def sortable(parameter: SearchParameter) -> bool:
+    """Whether a supported parameter has one value to sort by."""
+    return parameter.type not in ("composite", "special")
+
+
+def known(row: ResourceDefinition) -> Mapping[str, SearchParameter]:
+    """The parameters that the type can be searched by, by their code."""
+    return {each.code: each for each in parameters(row) if supported(each)}
 
 
 def check(row: ResourceDefinition) -> None:
-    """Raise ValueError unless every supported parameter's expression can be evaluated."""
-    for parameter in parameters(row):
-        if supported(parameter):
-            compile_path(parameter.expression)
+    """Raise ValueError unless every supported parameter's expression can be evaluated, and those of its components."""
+    for parameter in known(row).values():
+        compile_path(parameter.expression)
+        for code, path in parameter.components:
+            if known(row)[code].type in ("composite", "special"):
+                raise ValueError(f"'{code}' can be no component of '{parameter.code}'")
+            compile_path(below(path))
+
+
+def below(path: str) -> str:
+    """The expression of what is at a path below any value."""
+    return f"Element.{path}"
 
 
 def place(parameter: SearchParameter) -> str:

@@ -4,107 +4,82 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, tzinfo
 from typing import cast, get_args
 
-from fhir_server.definitions import ResourceDefinition, SearchParameter
+from fhir_server.definitions import SearchParameter
 from fhir_server.outcome import FhirError, Issue
+from fhir_server.search.conditions import Unknown, condition, limited, too_costly
+from fhir_server.search.filtering import filter_by
 from fhir_server.search.filters import Filter, conjoin
 from fhir_server.search.indexing import sort_path
-from fhir_server.search.kinds import KINDS
-from fhir_server.search.page import CURSOR, bind, read_cursor
-from fhir_server.search.parameters import Frame, parameters, place, supported
+from fhir_server.search.page import bind
+from fhir_server.search.parameters import known, sortable
 from fhir_server.search.query import Pairs, Query, Sort, Total
-from fhir_server.search.text import split
+from fhir_server.search.scope import Scope
 
-RESULT = ("_sort", "_count", "_total", CURSOR, "_format", "_pretty")
+ONCE = ("_sort", "_count", "_total", "_format", "_pretty")
 """Parameters about the answer, each at most once; the last two are the business of whoever writes it."""
 
+RESULTS = frozenset({"_include", "_revinclude", "_summary", "_elements", "_type", "_contained"})
+"""Parameters about the answer that `results` reads; they are passed through."""
+
+REFUSED: Mapping[str, str] = {
+    "_query": "There are no named queries here",
+    "_text": "The narrative is not searched",
+    "_content": "The whole of a resource is not searched as a text",
+    "_list": "There are no Lists here",
+    "_containedType": "Contained resources are found with the resource that they are in",
+}
+"""Parameters of R4 that would change what is found, so that they cannot be ignored, and why they do not work."""
+
 PARAMETERS_MAX = 100
-VALUES_MAX = 100
-VALUE_LENGTH_MAX = 1000
 SORT_KEYS_MAX = 8
 
-Known = Mapping[str, SearchParameter]
 
+def parse(scope: Scope, type: str, pairs: Sequence[tuple[str, str]]) -> Query:
+    """The search of a type that decoded query pairs ask for; every refusal is a 400, and all bad conditions are listed.
 
-def parse(
-    row: ResourceDefinition,
-    pairs: Sequence[tuple[str, str]],
-    *,
-    now: datetime,
-    zone: tzinfo,
-    base: str,
-    strict: bool,
-    count_default: int = 50,
-    count_max: int = 1000,
-) -> Query:
-    """The search that decoded query pairs ask for; every refusal is a 400, and all bad conditions are listed.
-
-    Pairs without a value are dropped. `_count` beyond `count_max` is that. `zone` is the one of dates that
-    name none; `base` our own base URL; `strict` refuses unknown parameters instead of ignoring them.
+    It is of the first page (`page.turn`), and its filter is to be resolved before it is run (`resolve`). Pairs without
+    a value are dropped. Parameters about the answer that have nothing to do with the order or the size of a page are
+    left to `results`.
     """
     if len(pairs) > PARAMETERS_MAX:
-        raise _too_costly(f"A search has at most {PARAMETERS_MAX} parameters, not {len(pairs)}.")
-    known = {each.code: each for each in parameters(row) if supported(each)}
+        raise too_costly(f"A search has at most {PARAMETERS_MAX} parameters, not {len(pairs)}.")
     given = [(name, value) for name, value in pairs if value.strip(", ")]
     results = _results(given)
-    searched = [pair for pair in given if _is_known(pair[0], known)]
-    sort, sort_text, unsorted = _sort(results.get("_sort", ""), known)
-    unknown = [name for name, _ in given if name not in RESULT and not _is_known(name, known)]
-    ignored = list(dict.fromkeys(unknown + unsorted))
-    if strict and ignored:
-        raise FhirError.of([_unknown(row.type, name, known, "error") for name in ignored], status=400)
-    conditions = _conditions(searched, known, Frame(zone, base), now)
-    count = min(_count(results.get("_count", str(count_default))), count_max)
-    binding = bind(row.type, sort, tuple(searched))
-    mark = results.get(CURSOR)
+    conditions = _conditions(scope, type, [pair for pair in given if not _is_result(pair[0])])
+    sort, sort_text, unsorted = _sort(results.get("_sort", ""), known(scope.rows[type]))
+    unknown = {name: found for (name, _), found in conditions if isinstance(found, Unknown)} | {
+        f"_sort={key}": Unknown(f"{type} has no search parameter '{key.removeprefix('-')}' to sort by.")
+        for key in unsorted
+    }
+    if scope.strict and unknown:
+        raise FhirError.of([_issue(name, each, "error") for name, each in unknown.items()], status=400)
+    searched = tuple(pair for pair, found in conditions if not isinstance(found, Unknown))
+    count = min(_count(results.get("_count", str(scope.count_default))), scope.count_max)
     return Query(
-        type=row.type,
-        filter=conjoin(*conditions),
+        type=type,
+        filter=limited(conjoin(*(found for _, found in conditions if not isinstance(found, Unknown)))),
         sort=sort,
         count=count,
         total=_total(results.get("_total", "accurate")),
-        cursor=read_cursor(mark, binding, sort) if mark else None,
-        used=_used(given, ignored, {"_sort": sort_text, "_count": str(count)}),
-        ignored=tuple(ignored),
-        binding=binding,
+        cursor=None,
+        used=_used(given, unknown, {"_sort": sort_text, "_count": str(count)}),
+        ignored=tuple(unknown),
+        notes=tuple(_issue(name, each, "warning") for name, each in unknown.items()),
+        binding=bind(type, sort, searched),
     )
 
 
-def warnings(row: ResourceDefinition, query: Query) -> tuple[Issue, ...]:
-    """One warning per parameter that was ignored, for an outcome entry of the Bundle."""
-    known = {each.code: each for each in parameters(row) if supported(each)}
-    return tuple(_unknown(row.type, name, known, "warning") for name in query.ignored)
-
-
-def _results(given: Sequence[tuple[str, str]]) -> dict[str, str]:
-    results: dict[str, str] = {}
-    for name, value in given:
-        code, _, modifier = name.partition(":")
-        if code == "_query":
-            raise FhirError("not-supported", "There are no named queries here: leave '_query' out.", status=400)
-        if code in RESULT and modifier:
-            raise FhirError("not-supported", f"'{code}' has no modifiers, so not ':{modifier}'.", status=400)
-        if code in results:
-            raise FhirError("value", f"'{code}' can be given once only.", status=400)
-        if code in RESULT:
-            results[code] = value
-    return results
-
-
-def _is_known(name: str, known: Known) -> bool:
-    code, _, modifier = name.partition(":")
-    return code in known and "." not in modifier
-
-
-def _conditions(searched: Sequence[tuple[str, str]], known: Known, frame: Frame, now: datetime) -> list[Filter]:
-    conditions: list[Filter] = []
+def _conditions(
+    scope: Scope, type: str, given: Sequence[tuple[str, str]]
+) -> list[tuple[tuple[str, str], Filter | Unknown]]:
+    """Each pair with its filter; those that are refused are refused together."""
+    conditions: list[tuple[tuple[str, str], Filter | Unknown]] = []
     problems: list[Issue] = []
-    for name, value in searched:
-        code, _, modifier = name.partition(":")
+    for name, value in given:
         try:
-            conditions.append(_condition(known[code], modifier, value, frame, now))
+            conditions.append(((name, value), _condition(scope, type, name, value)))
         except FhirError as refused:
             problems.extend(refused.issues)
     if problems:
@@ -112,50 +87,60 @@ def _conditions(searched: Sequence[tuple[str, str]], known: Known, frame: Frame,
     return conditions
 
 
-def _condition(parameter: SearchParameter, modifier: str, value: str, frame: Frame, now: datetime) -> Filter:
-    kind = KINDS[parameter.type]
-    values = [each for each in split(value, ",") if each]
-    _limit(parameter.code, values)
-    if modifier == "missing":
-        if value not in ("true", "false"):
-            raise FhirError("value", f"'{parameter.code}:missing' is 'true' or 'false'.", status=400)
-        return {place(parameter): {"$exists": value == "false"}}
-    of_type = "[type]" in kind.modifiers and modifier[:1].isupper()
-    if modifier and not of_type and modifier not in kind.modifiers:
-        working = ", ".join(f":{each}" for each in ("missing", *kind.modifiers))
-        raise FhirError(
-            "not-supported",
-            f"Search parameter '{parameter.code}' has no modifier ':{modifier}' here. What works: {working}.",
-            status=400,
-        )
-    return kind.compile(parameter, modifier, values, frame, now)
+def _condition(scope: Scope, type: str, name: str, value: str) -> Filter | Unknown:
+    if name == "_filter":
+        return filter_by(scope, type, value)
+    code, _, modifier = name.partition(":")
+    if code in REFUSED:
+        raise FhirError("not-supported", f"{REFUSED[code]}: leave '{code}' out.", status=400)
+    if code == "_filter":
+        raise FhirError("not-supported", f"'_filter' has no modifiers, so not ':{modifier}'.", status=400)
+    return condition(scope, type, name, value)
 
 
-def _limit(code: str, values: Sequence[str]) -> None:
-    if len(values) > VALUES_MAX:
-        raise _too_costly(f"'{code}' lists at most {VALUES_MAX} values, not {len(values)}.")
-    if any(len(value) > VALUE_LENGTH_MAX for value in values):
-        raise _too_costly(f"A value of '{code}' has at most {VALUE_LENGTH_MAX} characters.")
-    if any("\ud800" <= character <= "\udfff" for value in values for character in value):
-        raise FhirError("value", f"A value of '{code}' is no Unicode text.", status=400)
+def _issue(name: str, unknown: Unknown, severity: str) -> Issue:
+    was = "was ignored" if severity == "warning" else "cannot be searched or sorted by"
+    return Issue("not-supported", f"'{name}' {was}: {unknown.why}", severity=severity)
 
 
-def _sort(text: str, known: Known) -> tuple[Sort, str, list[str]]:
+def _is_result(name: str) -> bool:
+    return name in ONCE or name.partition(":")[0] in RESULTS
+
+
+def _results(given: Sequence[tuple[str, str]]) -> dict[str, str]:
+    results: dict[str, str] = {}
+    for name, value in given:
+        code, _, modifier = name.partition(":")
+        if code == "_contained" and value != "false":
+            text = "Contained resources are found with the resource that they are in: '_contained' can be false only."
+            raise FhirError("not-supported", text, status=400)
+        if code in ONCE and modifier:
+            raise FhirError("not-supported", f"'{code}' has no modifiers, so not ':{modifier}'.", status=400)
+        if code in results:
+            raise FhirError("value", f"'{code}' can be given once only.", status=400)
+        if code in ONCE:
+            results[code] = value
+    return results
+
+
+def _sort(text: str, known: Mapping[str, SearchParameter]) -> tuple[Sort, str, list[str]]:
     """The sort, the part of `_sort` that it comes from, and the keys that are unknown."""
     keys = [key.strip() for key in text.split(",") if key.strip()]
     if len(keys) > SORT_KEYS_MAX:
-        raise _too_costly(f"'_sort' has at most {SORT_KEYS_MAX} keys, not {len(keys)}.")
+        raise too_costly(f"'_sort' has at most {SORT_KEYS_MAX} keys, not {len(keys)}.")
     paths: dict[str, int] = {}
     used: list[str] = []
     for key in keys:
         code, direction = key.removeprefix("-"), -1 if key.startswith("-") else 1
+        if code in known and not sortable(known[code]):
+            raise FhirError("not-supported", f"'_sort': '{code}' has no value to sort by.", status=400)
         if code in known:
             paths.setdefault(sort_path(known[code], direction), direction)
             used.append(key)
     paths.setdefault("_id", 1)
     ordered = tuple(paths.items())
     last = list(paths).index("_id")
-    unknown = [f"_sort={key}" for key in keys if key not in used]
+    unknown = [key for key in keys if key not in used]
     return ordered[: last + 1], ",".join(used), unknown
 
 
@@ -171,24 +156,10 @@ def _total(text: str) -> Total:
     return cast(Total, text)
 
 
-def _used(given: Sequence[tuple[str, str]], ignored: Sequence[str], actual: Mapping[str, str]) -> Pairs:
+def _used(given: Sequence[tuple[str, str]], ignored: Mapping[str, Unknown], actual: Mapping[str, str]) -> Pairs:
     """The pairs that were not ignored, with what was made of `_sort` and `_count`; `_count` is always
     said."""
     pairs = [(name, actual.get(name, value)) for name, value in given if name not in ignored]
     if "_count" not in dict(pairs):
         pairs.append(("_count", actual["_count"]))
     return tuple((name, value) for name, value in pairs if value)
-
-
-def _unknown(type: str, name: str, known: Known, severity: str) -> Issue:
-    return Issue(
-        "not-supported",
-        f"'{name}' cannot be searched or sorted by on {type}"
-        + (" and was ignored." if severity == "warning" else ".")
-        + f" What works: {', '.join(sorted(known))}.",
-        severity=severity,
-    )
-
-
-def _too_costly(text: str) -> FhirError:
-    return FhirError("too-costly", text, status=400)

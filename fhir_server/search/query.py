@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from fhir_server.outcome import Issue
 from fhir_server.search.filters import Filter
 from fhir_server.search.parameters import Scalar
 
@@ -18,8 +19,8 @@ class Query:
     """`filter` and `sort` (path, 1 or -1; ends with `_id`) are MongoDB's; `count` 0 asks for the total alone.
 
     `cursor` holds the sort values after which the page begins, None for the first page. `used` are the pairs
-    that had an effect, for the self link; `ignored` the names that had none. `binding` ties cursors to this
-    search.
+    that had an effect, for the self link; `ignored` the names that had none, and `notes` the warnings about
+    them. `binding` ties cursors to this search. `including` says that the page includes what is at the cursor.
     """
 
     type: str
@@ -30,4 +31,6 @@ class Query:
     cursor: tuple[Scalar, ...] | None
     used: Pairs
     ignored: tuple[str, ...]
+    notes: tuple[Issue, ...]
     binding: str
+    including: bool = False

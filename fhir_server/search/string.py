@@ -1,14 +1,15 @@
 """String parameters (http://hl7.org/fhir/R4/search.html#string).
 
-The index of a string is {n, x}: texts folded for comparison, and the texts as they are. A name, an address
-and a family name are also found by each of their words: "Quinones" finds "Carreno Quinones".
+The index of a string is {n, x, f}: what the folded texts can start with, the texts as they are, and the texts folded
+for comparison. A name, an address and a family name are found by each of their words: "Quinones" finds "Carreno
+Quinones".
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -40,13 +41,13 @@ JOINED = frozenset("'’‘`´.")
 
 
 def extract(parameter: SearchParameter, values: Sequence[Any], _: Frame) -> tuple[Any, list[Scalar]]:
-    """{n: folded texts and their word starts, x: the texts}, and the folded values to sort by."""
-    texts = [text for value in values for text in _texts(value)]
+    """{n: folded texts and their word starts, x: the texts, f: folded texts}, and the folded values to sort by."""
+    texts = [text for value in values for text in texts_in(value)]
     by_word = element(parameter.expression) in BY_WORD or any(isinstance(value, dict) for value in values)
     folded = [fold(text)[:TEXT_LENGTH_MAX] for text in texts]
     starts = [start for text in folded for start in (_starts(text) if by_word else (text,))]
-    order = [fold(" ".join(_texts(value))) for value in values]
-    index = {"n": list(dict.fromkeys(filter(None, starts))), "x": list(dict.fromkeys(map(_whole, texts)))}
+    order = [fold(" ".join(texts_in(value))) for value in values]
+    index = {"n": _distinct(starts), "x": _distinct(map(_whole, texts)), "f": _distinct(folded)}
     return (index if texts else None), [text for text in order if text]
 
 
@@ -56,10 +57,20 @@ def compile(parameter: SearchParameter, modifier: str, values: Sequence[str], _:
     path = place(parameter)
     if modifier == "exact":
         return any_of(f"{path}.x", [_whole(text) for text in texts])
-    folded = [_sought(parameter, text) for text in texts]
+    folded = [folded_value(parameter, text) for text in texts]
     if modifier == "contains":
-        return disjoin([{f"{path}.n": {"$regex": _part(parameter, text)}} for text in folded])
+        return disjoin([{f"{path}.n": {"$regex": part(parameter, text)}} for text in folded])
     return disjoin([starting_with(f"{path}.n", text) for text in folded])
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """The texts that are searched of a string, a HumanName or an Address."""
+    if not isinstance(value, dict):
+        yield str(value)
+        return
+    for part in PARTS:
+        found = value.get(part, ())
+        yield from (text for text in ([found] if isinstance(found, str) else found) if text)
 
 
 def fold(text: str) -> str:
@@ -79,13 +90,8 @@ def _whole(text: str) -> str:
     return unicodedata.normalize("NFC", text)[:TEXT_LENGTH_MAX]
 
 
-def _texts(value: Any) -> Iterator[str]:
-    if not isinstance(value, dict):
-        yield str(value)
-        return
-    for part in PARTS:
-        found = value.get(part, ())
-        yield from (text for text in ([found] if isinstance(found, str) else found) if text)
+def _distinct(texts: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(filter(None, texts)))
 
 
 def _starts(text: str) -> Iterator[str]:
@@ -93,19 +99,20 @@ def _starts(text: str) -> Iterator[str]:
     return (" ".join(words[at:]) for at in range(min(len(words), WORDS_MAX)))
 
 
-def _sought(parameter: SearchParameter, text: str) -> str:
+def folded_value(parameter: SearchParameter, text: str) -> str:
+    """The text to look for, folded; 400 if nothing is left of it."""
     folded = fold(text)
     if not folded:
         raise bad_value(parameter, text, "a text with a letter or digit to look for")
     return folded
 
 
-def _part(parameter: SearchParameter, folded: str) -> str:
+def part(parameter: SearchParameter, folded: str) -> str:
     """A regular expression that is nothing but the text, so that matching it takes linear time."""
     if len(folded) > CONTAINS_LENGTH_MAX:
         raise FhirError(
             "too-costly",
-            f"'{parameter.code}:contains' looks for at most {CONTAINS_LENGTH_MAX} characters.",
+            f"'{parameter.code}' looks for at most {CONTAINS_LENGTH_MAX} characters inside of texts.",
             status=400,
         )
     return re.escape(folded)

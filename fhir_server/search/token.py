@@ -2,7 +2,8 @@
 
 The index of a token is a list of texts: `system|code`, `*|code` for any system, `system|` for any code, and
 `|code` where there is no system. What is compared without regard to case is kept in lower case as `*|text`
-and `~|text`, so that only a search with capitals has two texts to look for.
+and `~|text`, so that only a search with capitals has two texts to look for. `text …` are what a code is shown as,
+folded, and `of-type system|code|value` an identifier by its type; no system has a blank, so they are nothing else.
 """
 
 from __future__ import annotations
@@ -12,11 +13,17 @@ from datetime import datetime
 from typing import Any
 
 from fhir_server.definitions import SearchParameter
-from fhir_server.search.filters import Filter, any_of
+from fhir_server.outcome import FhirError
+from fhir_server.search.filters import Filter, any_of, disjoin, starting_with
 from fhir_server.search.parameters import STORED, Frame, Scalar, bad_value, place
+from fhir_server.search.path import element
+from fhir_server.search.string import TEXT_LENGTH_MAX, fold, folded_value
 from fhir_server.search.text import split, unescape
 
-MODIFIERS: tuple[str, ...] = ("not",)
+MODIFIERS: tuple[str, ...] = ("not", "text", "of-type")
+
+TEXT = "text "
+OF_TYPE = "of-type "
 
 CONTACT_SYSTEMS = frozenset({"phone", "fax", "email", "pager", "url", "sms", "other"})
 """What tells a ContactPoint from an Identifier; its system is a kind and no part of the token."""
@@ -25,12 +32,19 @@ CONTACT_SYSTEMS = frozenset({"phone", "fax", "email", "pager", "url", "sms", "ot
 def extract(parameter: SearchParameter, values: Sequence[Any], __: Frame) -> tuple[list[str], list[Scalar]]:
     """The texts to find the values by, and the codes to sort them by."""
     pairs = [(system or parameter.system, code) for value in values for system, code in _pairs(value)]
-    keys = dict.fromkeys(key for system, code in pairs for key in spellings(system, code))
-    return list(keys), [code for _, code in pairs if code]
+    keys = [key for system, code in pairs for key in spellings(system, code)]
+    keys += [key for value in values if isinstance(value, dict) for key in (*_shown(value), *_typed(value))]
+    return list(dict.fromkeys(keys)), [code for _, code in pairs if code]
 
 
 def compile(parameter: SearchParameter, modifier: str, values: Sequence[str], _: Frame, __: datetime) -> Filter:
-    """The filter for any of the values. `:not` keeps resources without a value: it negates the set."""
+    """The filter for any of the values. `:not` keeps resources without a value: it negates the set. `:text` is a start
+    of what the code is shown as, `:of-type` an identifier as `system|code|value`."""
+    if modifier == "text":
+        texts = [folded_value(parameter, unescape(value)) for value in values]
+        return disjoin([starting_with(place(parameter), f"{TEXT}{text}") for text in texts])
+    if modifier == "of-type":
+        return any_of(place(parameter), [_sought_of_type(parameter, value) for value in values])
     wanted = [key for value in values for key in sought(parameter, value)]
     if parameter.code in STORED:
         wanted = [key.partition("|")[2] if key[:1] in "*|" else key for key in wanted if key[:1] != "~"]
@@ -72,3 +86,30 @@ def _pairs(value: Any) -> Iterator[tuple[str | None, str]]:
             yield value.get("system"), str(value.get("value") or value.get("code") or "")
         case _:
             yield None, str(value)
+
+
+def _shown(value: Any) -> Iterator[str]:
+    """The texts of a CodeableConcept and its codings, of a Coding, of the type of an Identifier."""
+    of_type = value.get("type")
+    concept = of_type if isinstance(of_type, dict) else value
+    shown = [concept.get("text"), concept.get("display"), *(each.get("display") for each in concept.get("coding", ()))]
+    for text in filter(None, shown):
+        if folded := fold(text)[:TEXT_LENGTH_MAX]:
+            yield f"{TEXT}{folded}"
+
+
+def _typed(value: Any) -> Iterator[str]:
+    of_type = value.get("type")
+    for coding in of_type.get("coding", ()) if isinstance(of_type, dict) and value.get("value") else ():
+        if coding.get("system") and coding.get("code"):
+            yield f"{OF_TYPE}{coding['system']}|{coding['code']}|{value['value']}"
+
+
+def _sought_of_type(parameter: SearchParameter, value: str) -> str:
+    parts = [unescape(part) for part in split(value, "|")]
+    if element(parameter.expression) != "identifier":
+        text = f"'{parameter.code}' has no modifier ':of-type': only identifiers have a type."
+        raise FhirError("not-supported", text, status=400)
+    if len(parts) != 3 or not all(parts):
+        raise bad_value(parameter, value, "'system|code|value' of the identifier's type and the identifier")
+    return f"{OF_TYPE}{'|'.join(parts)}"

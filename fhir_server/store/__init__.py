@@ -7,41 +7,48 @@ conformance/decisions/0002-document-shape.md. Whatever MongoDB cannot do at pres
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from bson import ObjectId
 from pymongo.errors import PyMongoError
 
 from fhir_server.definitions import ResourceDefinition
 from fhir_server.outcome import FhirError
-from fhir_server.plan import Claim, Decision, Load, Plan, Stored
+from fhir_server.plan import Claim, Decision, Found, Load, Plan, Stored
 from fhir_server.search import Query
 from fhir_server.store import outbox, reading, reindexing, writes
 from fhir_server.store.failures import LostRace, answering, unavailable
 from fhir_server.store.guards import Guards
 from fhir_server.store.measure import Commands, counted
 from fhir_server.store.outbox import Happened
-from fhir_server.store.reading import Page, Versions
+from fhir_server.store.past import Past, Versions, history
+from fhir_server.store.reading import Page
 from fhir_server.store.schema import Client, Database, connect, database, disconnect, prepare
 from fhir_server.store.transactions import Attempt, KeyedMutex, Moved, Session, transact
-from fhir_server.store.writes import Frame, Order, Replay
+from fhir_server.store.writes import Answer, Frame, Order, Replay
 
-__all__ = ["Answer", "Happened", "LostRace", "Page", "Replay", "Store", "Versions", "counted"]
+__all__ = ["Answer", "Happened", "Loading", "LostRace", "Page", "Past", "Replay", "Store", "Versions", "counted", "run"]
 
 T = TypeVar("T")
+
+Loading: TypeAlias = Callable[[Sequence[Load]], Awaitable[Found]]
+"""How a batch of loads is answered."""
 
 READY_SECONDS_MAX = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a request with this Idempotency-Key was answered: the version it wrote and the HTTP status."""
-
-    stored: Stored
-    status: int
+async def run(plan: Plan[T], load: Loading) -> T:
+    """What the plan returns; each batch that it asks for is loaded by `load`."""
+    try:
+        loads = next(plan)
+        while True:
+            loads = plan.send(await load(loads))
+    except StopIteration as finished:
+        result: T = finished.value
+        return result
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +112,10 @@ class Store:
         with answering():
             return await reading.vread(self.db, type, id, version)
 
-    async def history(self, type: str, id: str, count: int, cursor: str | None = None) -> Versions:
-        """At most `count` (1 or more) versions, newest first, deletions included."""
+    async def history(self, past: Past) -> Versions:
+        """A page of versions, newest first, deletions included."""
         with answering():
-            return await reading.history(self.db, type, id, count, cursor)
+            return await history(self.db, past)
 
     async def search(self, query: Query, limit: int | None = None) -> Page:
         """A page of `limit` documents (the query's count if None), the one beyond it, and the total if asked for.
@@ -124,7 +131,7 @@ class Store:
         with answering():
             return await self.db[type].count_documents({})
 
-    async def load(self, loads: Sequence[Load]) -> list[list[Stored] | list[Claim]]:
+    async def load(self, loads: Sequence[Load]) -> Found:
         """One list for each load, in their order; resources by id, claims by actor and start.
 
         The whole batch is one round trip: all statements are under way together.
@@ -134,25 +141,26 @@ class Store:
 
     async def run(self, plan: Plan[T]) -> T:
         """What the plan returns; whatever it asks for is loaded, batch by batch."""
-        try:
-            loads = next(plan)
-            while True:
-                loads = plan.send(await self.load(loads))
-        except StopIteration as finished:
-            result: T = finished.value
-            return result
+        return await run(plan, self.load)
 
     async def transact(
-        self, decision: Decision, *, who: str | None = None, replay: Replay | None = None
+        self,
+        decision: Decision,
+        *,
+        who: str | None = None,
+        replay: Replay | None = None,
+        answers: Sequence[Answer] = (),
+        deadline_seconds: float | None = None,
     ) -> list[Stored]:
         """Writes the decision, all or nothing, and returns the new versions in the order of its writes.
 
         Raises LostRace when a resource is not the version that was decided on, when a new claim does not fit, or
         when the replay's key was used meanwhile; 503 with Retry-After past the deadline. Once the transaction has
-        begun it is finished even if the caller is cancelled.
+        begun it is finished even if the caller is cancelled. `answers` are kept for the replay, each with
+        what is stored before.
         """
-        order = Order(decision, ObjectId(), who, replay)
-        deadline = asyncio.get_running_loop().time() + self.deadline_seconds
+        order = Order(decision, ObjectId(), who, replay, answers)
+        deadline = asyncio.get_running_loop().time() + (deadline_seconds or self.deadline_seconds)
         keys = writes.guards_touched(decision)
         with answering():
             async with self.mutex.held(keys, deadline):
@@ -188,7 +196,7 @@ class Store:
         if not task.cancelled():
             task.exception()
 
-    async def replayed(self, replay: Replay) -> Answer | None:
+    async def replayed(self, replay: Replay) -> list[Answer] | None:
         """What this key was answered, None if it was not used in the last 24 hours.
 
         A key that was used for another request is refused with 422.
@@ -200,10 +208,23 @@ class Store:
         if kept["fingerprint"] != replay.fingerprint:
             text = "This Idempotency-Key was used for another request. Use a new one for each request."
             raise FhirError("business-rule", text, problem="idempotency-key-reused")
-        stored = await self.vread(kept["type"], kept["id"], kept["version"])
+        return list(await asyncio.gather(*(self._kept_answer(each) for each in kept["answers"])))
+
+    async def _kept_answer(self, kept: Mapping[str, Any]) -> Answer:
+        nothing = Stored(kept["type"], kept["id"], 0, self.frame.now(), None)
+        stored = await self.vread(kept["type"], kept["id"], kept["version"]) if kept["version"] else nothing
         if stored is None:
             raise unavailable()
-        return Answer(stored, kept["status"])
+        return Answer(stored, kept["status"], kept["where"], kept["unchanged"])
+
+    async def met(self, conditions: Sequence[str]) -> dict[str, int]:
+        """How often something was made to meet each condition, lately; what changes makes a transaction that was
+        decided on it (`Decision.sole`) a lost race."""
+        if not conditions:
+            return {}
+        with answering():
+            found = await self.db["conditions"].find({"_id": {"$in": list(conditions)}}).to_list(None)
+        return dict.fromkeys(conditions, 0) | {each["_id"]: each["met"] for each in found}
 
     async def follow(self, cursor: str | None, limit: int) -> tuple[Sequence[Happened], str]:
         """At most `limit` events after the cursor (None: from the first), oldest first, and the next cursor.

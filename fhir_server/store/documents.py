@@ -1,12 +1,13 @@
 """The document in MongoDB, and back (conformance/decisions/0002-document-shape.md).
 
-<Type>           {_id: id, version, updated, resource, index, order}       what is there now
-<Type>_history   {_id: "id/version", id, version, updated, resource}       what was; resource null: deleted
+<Type>           {_id: id, version, updated, method, resource, index, order, refs}    what is there now
+<Type>_history   {_id: "id/version", id, version, updated, until, method, resource}   what was; resource null: deleted
 claims           {_id, owner, actor, day: "actor|yyyymmdd", start, end, claim}
                  one piece for each UTC day; [start, end) is the piece, `claim` the whole
 guards           {_id: "actor|yyyymmdd", day, moves}
 outbox, events   {_id, at, resource, version, action, …}                   before and after they have a number
-idempotency      {_id: key, fingerprint, status, type, id, version, at}
+idempotency      {_id: key, fingerprint, answers: [{type, id, version, status, where, unchanged}], at}
+conditions       {_id: condition, met, at}                                  how often something was made to meet it
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from bson.decimal128 import Decimal128
 from fhir_server import search
 from fhir_server.definitions import ResourceDefinition
 from fhir_server.outcome import FhirError, Json
-from fhir_server.plan import Claim, Stored
+from fhir_server.plan import Claim, Stored, Write
 
 DAY = timedelta(days=1)
 MILLISECOND = timedelta(milliseconds=1)
@@ -52,42 +53,44 @@ def instant(moment: datetime) -> datetime:
 
 
 def version_of(
-    row: ResourceDefinition, id: str, version: int, updated: datetime, resource: Json, *, zone: tzinfo, base: str
+    row: ResourceDefinition, write: Write, version: int, updated: datetime, resource: Json, *, zone: tzinfo, base: str
 ) -> Json:
     """The document of a version; the resource gets its id, meta.versionId and meta.lastUpdated."""
     stamp = updated.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
     meta = {**resource.get("meta", {}), "versionId": str(version), "lastUpdated": stamp}
-    stamped = {"resourceType": row.type, "id": id, "meta": meta} | {
+    stamped = {"resourceType": row.type, "id": write.id, "meta": meta} | {
         name: value for name, value in resource.items() if name not in ("resourceType", "id", "meta")
     }
-    indexed = search.index(row, stamped, zone=zone, base=base)
-    return {"_id": id, "version": version, "updated": updated, "resource": stamped, **indexed}
+    said = {"_id": write.id, "version": version, "updated": updated, "method": write.method, "resource": stamped}
+    return said | indexed(row, stamped, zone=zone, base=base)
 
 
-def superseded(document: Mapping[str, Any]) -> Json:
-    """What history keeps of a current document."""
-    return _past(document["_id"], document["version"], document["updated"], document["resource"])
+def indexed(row: ResourceDefinition, resource: Json, *, zone: tzinfo, base: str) -> Json:
+    """What is kept beside a resource to find it by; `refs` are all the resources of ours that it refers to."""
+    return {**search.index(row, resource, zone=zone, base=base), "refs": search.referred(resource, base)}
 
 
-def deletion(id: str, version: int, updated: datetime) -> Json:
-    """The version that says that the resource was deleted."""
-    return _past(id, version, updated, None)
+def superseded(document: Mapping[str, Any], until: datetime) -> Json:
+    """What history keeps of a current document: it was current `until` then."""
+    return _past(document["_id"], document) | {"until": until, "resource": document["resource"]}
 
 
-def _past(id: str, version: int, updated: datetime, resource: Json | None) -> Json:
-    return {
-        "_id": f"{id}/{version}",
-        "id": id,
-        "version": version,
-        "updated": updated,
-        "resource": resource,
-    }
+def deletion(version: Mapping[str, Any]) -> Json:
+    """The version that says that the resource was deleted; what it says is lasting until there is a newer one."""
+    return _past(version["id"], version) | {"until": None, "resource": None}
+
+
+def _past(id: str, said: Mapping[str, Any]) -> Json:
+    kept = {element: said[element] for element in ("version", "updated", "method")}
+    return {"_id": f"{id}/{said['version']}", "id": id, **kept}
 
 
 def stored(type: str, document: Mapping[str, Any]) -> Stored:
     """The version that a document holds, of a current collection or of a history."""
     id = document.get("id", document["_id"])
-    return Stored(type, id, document["version"], document["updated"], document["resource"])
+    return Stored(
+        type, id, document["version"], document["updated"], document["resource"], document.get("method", "PUT")
+    )
 
 
 def exact(claim: Claim) -> Claim:

@@ -11,10 +11,9 @@ from typing import Any
 from fhir_server import search
 from fhir_server.definitions import ResourceDefinition
 from fhir_server.outcome import FhirError, Json
-from fhir_server.plan import ById, Claim, Claimed, Load, Matching, Newest, Stored
+from fhir_server.plan import ById, Claim, Claimed, Found, Load, Loaded, Matching, Newest, Referring, Sought, Stored
 from fhir_server.search import Query
-from fhir_server.search.filters import any_of, conjoin
-from fhir_server.search.parameters import place
+from fhir_server.search.filters import LAST, any_of
 from fhir_server.store.documents import DAY, claims_of, day_key, days, stored
 from fhir_server.store.schema import Database, history_name
 
@@ -37,15 +36,6 @@ class Page:
         return bool(self.beyond)
 
 
-@dataclass(frozen=True, slots=True)
-class Versions:
-    """Versions of one resource, newest first, deletions included; `next` is the cursor of what is older."""
-
-    stored: Sequence[Stored]
-    total: int
-    next: str | None
-
-
 async def read(db: Database, type: str, id: str) -> Stored | None:
     """The newest version, which may be the one that deleted it; None if there never was one."""
     if current := await db[type].find_one({"_id": id}):
@@ -60,33 +50,6 @@ async def vread(db: Database, type: str, id: str, version: int) -> Stored | None
         return stored(type, current)
     past = await db[history_name(type)].find_one({"_id": f"{id}/{version}"})
     return stored(type, past) if past else None
-
-
-async def history(db: Database, type: str, id: str, count: int, cursor: str | None) -> Versions:
-    """At most `count` versions, newest first, those older than the cursor's. The total is 0 if there never was one.
-
-    Versions have no gaps, so the number of the newest one is how many there are.
-    """
-    before = _read_cursor(cursor)
-    newest = await read(db, type, id)
-    if newest is None:
-        return Versions((), 0, None)
-    older_than = min(newest.version, before) if before else newest.version
-    past = db[history_name(type)].find(
-        {"id": id, "version": {"$lt": older_than}}, sort=[("version", -1)], limit=count + 1, batch_size=count + 2
-    )
-    found = [] if before else [newest]
-    found += [stored(type, document) for document in await past.to_list(None)]
-    page = found[:count]
-    return Versions(page, newest.version, str(page[-1].version) if len(found) > count else None)
-
-
-def _read_cursor(cursor: str | None) -> int | None:
-    if cursor is None:
-        return None
-    if not (cursor.isascii() and cursor.isdecimal() and len(cursor) <= 9 and int(cursor)):
-        raise FhirError("value", "The cursor of the history is not one that was given.", status=400)
-    return int(cursor)
 
 
 async def find(db: Database, query: Query, limit: int, seconds_max: float) -> Page:
@@ -120,7 +83,7 @@ async def _total(db: Database, query: Query, milliseconds: int) -> int | None:
 
 async def load(
     db: Database, rows: Mapping[str, ResourceDefinition], loads: Sequence[Load], seconds_max: float
-) -> list[list[Stored] | list[Claim]]:
+) -> Found:
     """What each load names, in the order of the loads, all of it at the same time: one statement for each type that
     is loaded by id, and one for each other load."""
     milliseconds = max(1, int(seconds_max * 1000))
@@ -160,12 +123,19 @@ def _ids_by_type(rows: Mapping[str, ResourceDefinition], references: Iterable[st
 
 
 async def _other(
-    db: Database, rows: Mapping[str, ResourceDefinition], load: Newest | Matching | Claimed, milliseconds: int
-) -> list[Stored] | list[Claim]:
+    db: Database,
+    rows: Mapping[str, ResourceDefinition],
+    load: Newest | Matching | Referring | Sought | Claimed,
+    milliseconds: int,
+) -> Loaded:
     if isinstance(load, Claimed):
         return await _claimed(db, load, milliseconds)
+    if isinstance(load, Sought):
+        return await _sought(db, load, milliseconds)
     if isinstance(load, Newest):
         return await _newest(db, rows, load, milliseconds)
+    if isinstance(load, Referring):
+        return await _referring(db, rows, load, milliseconds)
     return await _matching(db, rows[load.type], load, milliseconds)
 
 
@@ -191,15 +161,39 @@ async def _newest(
 
 
 async def _matching(db: Database, row: ResourceDefinition, load: Matching, milliseconds: int) -> list[Stored]:
-    places = {parameter.code: parameter for parameter in search.parameters(row)}
-    filters = [any_of(place(places[code]), sorted(values)) for code, values in sorted(load.where.items())]
-    if load.window:
-        code, start, end = load.window
-        bounds = {"$gte": start, "$lt": end}
-        path = place(places[code])
-        filters.append({path: {"$elemMatch": {"l": bounds}}} if places[code].many else {f"{path}.l": bounds})
-    found = await _documents(db, load.type, conjoin(*filters), milliseconds, load.limit)
+    found = await _documents(db, load.type, search.filter_of(row, load), milliseconds, load.limit)
     return sorted((stored(load.type, document) for document in found), key=lambda each: each.id)
+
+
+async def _referring(
+    db: Database, rows: Mapping[str, ResourceDefinition], load: Referring, milliseconds: int
+) -> list[Stored]:
+    """Those that refer to one of the references; `limit` of each type at most, since more are not needed to refuse."""
+    if not load.references:
+        return []
+    wanted = any_of("refs", sorted(load.references))
+
+    async def of(type: str) -> list[Stored]:
+        found = db[type].find(wanted, limit=load.limit, batch_size=load.limit + 1, max_time_ms=milliseconds)
+        return [stored(type, document) for document in await found.to_list(None)]
+
+    return [each for group in await asyncio.gather(*map(of, sorted(rows))) for each in group]
+
+
+async def _sought(db: Database, load: Sought, milliseconds: int) -> list[str]:
+    """The texts alone, grouped by the store: what they stand in is not read."""
+    stages: list[Json] = [{"$match": load.filter}]
+    if load.path != "_id":
+        stages += [{"$project": {load.path: 1}}, {"$unwind": f"${load.path}"}]
+    if load.beginning:
+        stages.append({"$match": {load.path: {"$gte": load.beginning, "$lt": load.beginning + LAST}}})
+    stages += [{"$group": {"_id": f"${load.path}"}}, {"$limit": load.limit + 1}]
+    found = db[load.type].aggregate(stages, batchSize=load.limit + 2, maxTimeMS=milliseconds)
+    texts = [document["_id"] for document in await found.to_list(None)]
+    if len(texts) > load.limit:
+        text = f"A condition on other resources finds more than {load.limit} of {load.type}. Ask for fewer."
+        raise FhirError("too-costly", text, status=400)
+    return sorted(texts)
 
 
 async def _claimed(db: Database, load: Claimed, milliseconds: int) -> list[Claim]:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from pymongo import UpdateOne
 
-from fhir_server import search
 from fhir_server.outcome import Json
+from fhir_server.store import documents
 from fhir_server.store.schema import Database
 from fhir_server.store.writes import Frame
 
@@ -40,7 +40,7 @@ async def _batch(db: Database, type: str, last: str) -> list[Json]:
 
 
 def _change(frame: Frame, type: str, document: Json) -> UpdateOne | None:
-    right = search.index(frame.rows[type], document["resource"], zone=frame.zone, base=frame.base)
+    right = documents.indexed(frame.rows[type], document["resource"], zone=frame.zone, base=frame.base)
     if all(document.get(part) == value for part, value in right.items()):
         return None
     return UpdateOne({"_id": document["_id"], "version": document["version"]}, {"$set": right})

@@ -37,12 +37,18 @@ OTHERS: Mapping[str, Sequence[IndexModel]] = {
     "guards": (),
     "outbox": (IndexModel([("at", 1), ("version", 1), ("_id", 1)]),),
     "events": (IndexModel([("source", 1)], unique=True),),
+    "conditions": (IndexModel([("at", 1)], expireAfterSeconds=DAY_SECONDS),),
     "idempotency": (IndexModel([("at", 1)], expireAfterSeconds=DAY_SECONDS),),
     "health": (),
 }
 """The collections that are no resource type, and their indexes. A guard is made again where one is missing."""
 
-HISTORY = (IndexModel([("id", 1), ("version", -1)]),)
+HISTORY = (
+    IndexModel([("id", 1), ("version", -1)]),
+    IndexModel([("updated", 1), ("id", 1), ("version", 1)]),
+)
+
+REFERRED = IndexModel([("refs", 1)])
 
 
 def history_name(type: str) -> str:
@@ -80,7 +86,7 @@ async def prepare(uri: str, name: str, rows: Mapping[str, ResourceDefinition]) -
     client = connect(uri, deadline_seconds=None)
     try:
         db = database(client, name)
-        wanted = {type: [IndexModel(keys) for keys in search.indexes(row)] for type, row in rows.items()}
+        wanted = {type: [*(IndexModel(keys) for keys in search.indexes(row)), REFERRED] for type, row in rows.items()}
         wanted |= {history_name(type): list(HISTORY) for type in rows}
         wanted |= {other: list(models) for other, models in OTHERS.items()}
         existing = set(await db.list_collection_names())

@@ -7,14 +7,14 @@ so that a transaction that must wait for nobody holds them for as short as can b
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from itertools import groupby
 from typing import Any
 
 from bson import ObjectId
-from pymongo import DeleteOne, InsertOne, ReplaceOne
+from pymongo import DeleteOne, InsertOne, ReplaceOne, UpdateOne
 
 from fhir_server.definitions import ResourceDefinition
 from fhir_server.outcome import Json
@@ -29,22 +29,34 @@ from fhir_server.store.transactions import Moved, Session
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """Under which key an answer is kept, a fingerprint of the request that it answers, and its HTTP status."""
+    """Under which key an answer is kept, and a fingerprint of the request that it answers."""
 
     key: str
     fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of one thing that was asked for, `where` in a Bundle: a version, the HTTP status, and whether it was so
+    before."""
+
+    stored: Stored
     status: int
+    where: str = ""
+    unchanged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
     """A decision with what the transaction adds to it. `tag` begins the ids of its events: it is one for all
-    attempts, so that what was written can be recognised."""
+    attempts, so that what was written can be recognised. `answers` are kept for the replay, each with what is stored
+    before."""
 
     decision: Decision
     tag: ObjectId
     who: str | None
     replay: Replay | None
+    answers: Sequence[Answer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +83,7 @@ class Version:
     @property
     def stored(self) -> Stored:
         resource = self.document and self.document["resource"]
-        return Stored(self.write.type, self.write.id, self.number, self.updated, resource)
+        return Stored(self.write.type, self.write.id, self.number, self.updated, resource, self.write.method)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +116,9 @@ async def write(db: Database, session: Session, frame: Frame, order: Order) -> l
     if events:
         await db["outbox"].insert_many(events, session=session)
     if order.replay:
-        await db["idempotency"].insert_one(
-            _answer(order.replay, versions[0], documents.instant(frame.now())), session=session
-        )
+        await db["idempotency"].insert_one(_answers(order, versions, documents.instant(frame.now())), session=session)
+    for condition, met in sorted(order.decision.sole.items()):
+        await _meet(db, session, condition, met, documents.instant(frame.now()))
     await _turn(db, session, order.decision, documents.instant(frame.now()))
     await _move_guards(db, session, frozenset(map(guard_of, occupation.busier)))
     return [version.stored for version in versions]
@@ -145,10 +157,10 @@ def _version(frame: Frame, write: Write, past: Json | None, now: datetime) -> Ve
     number = write.before + 1
     updated = max(now, past["updated"]) if past else now
     if write.resource is None:
-        return Version(write, past, number, updated, None, "delete")
+        return Version(replace(write, method="DELETE"), past, number, updated, None, "delete")
     document = documents.version_of(
         frame.rows[write.type],
-        write.id,
+        write,
         number,
         updated,
         write.resource,
@@ -160,19 +172,26 @@ def _version(frame: Frame, write: Write, past: Json | None, now: datetime) -> Ve
 
 async def _write_versions(db: Database, session: Session, versions: Sequence[Version]) -> None:
     for type, group in _by_type(versions, lambda version: version.write.type):
-        history = [documents.superseded(version.past) for version in group if version.past]
-        history += [
-            documents.deletion(version.write.id, version.number, version.updated)
-            for version in group
-            if version.document is None
-        ]
+        history = [statement for version in group for statement in _past_statements(version)]
         if history:
-            await db[history_name(type)].insert_many(history, session=session)
+            await db[history_name(type)].bulk_write(history, session=session)
         result = await db[type].bulk_write([_statement(version) for version in group], session=session)
         replaced = sum(version.past is not None and version.document is not None for version in group)
         deleted = sum(version.document is None for version in group)
         if (result.matched_count, result.deleted_count) != (replaced, deleted):
             raise LostRace
+
+
+def _past_statements(version: Version) -> Iterator[InsertOne[Json] | UpdateOne]:
+    """What a version makes of those before it: the current one is past, a deletion no longer lasts."""
+    write = version.write
+    if version.past:
+        yield InsertOne(documents.superseded(version.past, version.updated))
+    elif write.before:
+        yield UpdateOne({"_id": f"{write.id}/{write.before}"}, {"$set": {"until": version.updated}})
+    if version.document is None:
+        said = {"id": write.id, "version": version.number, "updated": version.updated, "method": write.method}
+        yield InsertOne(documents.deletion(said))
 
 
 def _statement(version: Version) -> InsertOne[Json] | ReplaceOne[Json] | DeleteOne:
@@ -285,16 +304,33 @@ def _text(status: object) -> str | None:
     return status if isinstance(status, str) else None
 
 
-def _answer(replay: Replay, version: Version, now: datetime) -> Json:
-    return {
-        "_id": replay.key,
-        "fingerprint": replay.fingerprint,
-        "status": replay.status,
-        "type": version.write.type,
-        "id": version.write.id,
-        "version": version.number,
-        "at": now,
-    }
+def _answers(order: Order, versions: Sequence[Version], now: datetime) -> Json:
+    """What is kept of the answers. What was asked for and not written stays at the version it had."""
+    assert order.replay is not None
+    numbers = {(version.write.type, version.write.id): version.number for version in versions}
+    answers = [
+        {
+            "type": each.stored.type,
+            "id": each.stored.id,
+            "version": numbers.get((each.stored.type, each.stored.id), each.stored.version),
+            "status": each.status,
+            "where": each.where,
+            "unchanged": (each.stored.type, each.stored.id) not in numbers,
+        }
+        for each in order.answers
+    ]
+    return {"_id": order.replay.key, "fingerprint": order.replay.fingerprint, "answers": answers, "at": now}
+
+
+async def _meet(db: Database, session: Session, condition: str, met: int, now: datetime) -> None:
+    """Counts that something was made to meet a condition. LostRace if something else was meanwhile."""
+    if met == 0:
+        await db["conditions"].insert_one({"_id": condition, "met": 1, "at": now}, session=session)
+        return
+    change = {"$inc": {"met": 1}, "$set": {"at": now}}
+    counted = await db["conditions"].update_one({"_id": condition, "met": met}, change, session=session)
+    if counted.modified_count != 1:
+        raise LostRace
 
 
 def _by_type(items: Iterable[Any], type_of: Callable[[Any], str] = lambda write: write.type) -> Any:

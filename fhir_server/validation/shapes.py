@@ -46,8 +46,9 @@ REQUIRED_CODES: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("EncounterStatusHistory", "status"): _ENCOUNTER_STATUS,
     **{(type, "comparator"): _COMPARATOR for type in ("Quantity", "Age", "Count", "Distance", "Duration")},
     ("TimingRepeat", "when"): _WHEN,
+    ("CapabilityStatement", "format"): (),
 }
-"""Required bindings whose codes the models do not list, or not wholly."""
+"""Required bindings whose codes the models do not list, or not wholly; none where any media type is right."""
 
 _RESOURCE_TYPES = """
     Account ActivityDefinition AdverseEvent AllergyIntolerance Appointment AppointmentResponse
@@ -85,7 +86,7 @@ class Element:
     """One element: `type` is FHIR's name; `model` is None for primitives and for "Resource" (any type).
 
     `codes` are those of a required binding, `targets` the types a reference may point to; empty means any.
-    `choice` is the name before [x].
+    `choice` is the name before [x]. `summary` says that it is one of the elements of a summary.
     """
 
     name: str
@@ -96,11 +97,12 @@ class Element:
     codes: tuple[str, ...]
     targets: tuple[str, ...]
     choice: str
+    summary: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A type: its elements by their JSON name. `choices` maps each choice to whether it must be made."""
+    """A type: its elements by their JSON name, in R4's order. `choices` maps each choice to whether it must be made."""
 
     type: str
     is_resource: bool
@@ -124,7 +126,9 @@ def resource_shape(type: str) -> Shape | None:
 def shape(model: Model) -> Shape:
     """The shape of a model."""
     type = model.get_resource_type()
-    elements = {element.name: element for element in _elements(type, model)}
+    order = {name: place for place, name in enumerate(model.elements_sequence())}
+    found = sorted(_elements(type, model), key=lambda element: order[element.name])
+    elements = {element.name: element for element in found}
     choices = {
         str(extra["one_of_many"]): bool(extra["one_of_many_required"])
         for extra in map(_extra, model.model_fields.values())
@@ -157,6 +161,7 @@ def _elements(type: str, model: Model) -> Iterator[Element]:
             codes=() if element_type != "code" or {"+", "etc."} & set(codes) else codes,
             targets=tuple(t for t in extra.get("enum_reference_types", ()) if t != "Resource"),
             choice=str(extra.get("one_of_many", "")),
+            summary=bool(extra.get("summary_element_property")),
         )
 
 

@@ -80,7 +80,7 @@ async def test_history_lists_every_version_newest_first(base: httpx.AsyncClient,
     bundle = (await base.get(f"/{type}/mine/_history")).json()
     assert bundle["type"] == "history"
     assert bundle["total"] == 3
-    assert [entry["request"]["method"] for entry in bundle["entry"]] == ["DELETE", "PUT", "POST"]
+    assert [entry["request"]["method"] for entry in bundle["entry"]] == ["DELETE", "PUT", "PUT"]
     assert [entry["response"]["etag"] for entry in bundle["entry"]] == ['W/"3"', 'W/"2"', 'W/"1"']
     assert "resource" not in bundle["entry"][0]
 

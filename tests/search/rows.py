@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 from urllib.parse import parse_qsl
 
 from fhir_server.definitions import ResourceDefinition, SearchParameter, SearchType
-from fhir_server.search import Query, index, matches, parse
+from fhir_server.search import Query, Scope, index, matches, parse
 
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
 BASE = "https://clinic.example/fhir"
@@ -47,6 +48,11 @@ ANY = ResourceDefinition(
         parameter("url", "uri", "Any.url"),
         parameter("phonetic", "string", "Any.name"),
         parameter("near", "special", "Any.position"),
+        parameter("part-status", "token", "Any.participant.status"),
+        replace(
+            parameter("actor-part-status", "composite", "Any.participant"),
+            components=(("actor", "actor"), ("part-status", "status")),
+        ),
     ),
 )
 
@@ -61,7 +67,7 @@ def document(resource: Mapping[str, Any], id: str = "1", updated: datetime = NOW
 def ask(query: str | Sequence[tuple[str, str]], zone: tzinfo = UTC, strict: bool = False) -> Query:
     """The query of an URL's query string, or of decoded pairs."""
     pairs = parse_qsl(query, keep_blank_values=True) if isinstance(query, str) else query
-    return parse(ANY, pairs, now=NOW, zone=zone, base=BASE, strict=strict)
+    return parse(Scope({"Any": ANY}, zone, BASE, NOW, strict), "Any", pairs)
 
 
 def finds(query: str | Sequence[tuple[str, str]], resource: Mapping[str, Any], zone: tzinfo = UTC) -> bool:

@@ -94,7 +94,6 @@ def test_a_value_finds(query: str, resource: dict[str, Any], found: bool) -> Non
         ("probability=NaN", "value"),
         ("length=5|mg", "value"),
         ("length=5|a|b|c", "value"),
-        ("url:above=http://a.example/x", "not-supported"),
     ],
 )
 def test_a_bad_value_is_refused(query: str, code: str) -> None:

@@ -21,11 +21,11 @@ from tests.store.conftest import BASE
 
 def parsed(type: str, **pairs: str) -> Query:
     named = [(name.replace("__", "-"), value) for name, value in pairs.items()]
-    return search.parse(ROWS[type], named, now=NINE, zone=ZoneInfo("UTC"), base=BASE, strict=True)
+    return search.parse(search.Scope(ROWS, ZoneInfo("UTC"), BASE, NINE, strict=True), type, named)
 
 
-def following(query: Query, page: Page, **pairs: str) -> Query:
-    return parsed(query.type, **{**pairs, "_cursor": search.cursor(query, page.documents[-1])})
+def following(query: Query, page: Page) -> Query:
+    return search.page.turn(query, search.page.at(query, page.documents[-1], backward=False))
 
 
 def ids(documents: Sequence[Json]) -> list[str]:
@@ -69,7 +69,7 @@ async def test_pages_neither_skip_nor_repeat_when_data_changes_meanwhile(store: 
     await store_slots(store, 5, 25, 95)
     await store.transact(Decision((Write("Slot", "s000-1", None, 1), Write("Slot", "s050-1", None, 1))))
     while page.more:
-        query = following(query, page, **asked)
+        query = following(query, page)
         page = await store.search(query)
         seen += ids(page.documents)
     assert seen == [f"s{start:03}-1" for start in (0, 10, 20, 25, 30, 40, 60, 70, 80, 90, 95)]

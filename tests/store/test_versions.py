@@ -11,7 +11,7 @@ import pytest
 
 from fhir_server.outcome import FhirError, Json
 from fhir_server.plan import Decision, Stored, Write
-from fhir_server.store import LostRace, Store
+from fhir_server.store import Past, LostRace, Store
 
 MISSING = 0
 
@@ -56,7 +56,7 @@ async def test_decimals_keep_their_digits(store: Store) -> None:
 async def test_a_resource_that_never_was_is_none(store: Store) -> None:
     assert await store.read("Patient", "nobody") is None
     assert await store.vread("Patient", "nobody", 1) is None
-    assert (await store.history("Patient", "nobody", 10)).total == 0
+    assert (await store.history(Past(("Patient",), "nobody"))).total == 0
 
 
 async def test_every_version_stays_readable(store: Store) -> None:
@@ -78,7 +78,7 @@ async def test_a_resource_created_again_goes_on_counting_its_versions(store: Sto
     await put(store, "p", None, 1)
     again = await put(store, "p", patient("B"), 2)
     assert again.version == 3
-    history = await store.history("Patient", "p", 10)
+    history = await store.history(Past(("Patient",), "p", 10))
     assert [(each.version, each.resource is None) for each in history.stored] == [(3, False), (2, True), (1, False)]
 
 
@@ -155,7 +155,7 @@ async def test_the_history_comes_in_pages_without_gaps(store: Store) -> None:
     seen: list[int] = []
     cursor = None
     while True:
-        page = await store.history("Patient", "p", 3, cursor)
+        page = await store.history(Past(("Patient",), "p", 3, cursor))
         assert page.total == 8
         seen += [each.version for each in page.stored]
         cursor = page.next
@@ -167,9 +167,9 @@ async def test_the_history_comes_in_pages_without_gaps(store: Store) -> None:
 async def test_a_history_that_grows_meanwhile_repeats_nothing(store: Store) -> None:
     for version in range(4):
         await put(store, "p", patient(f"A{version}"), version)
-    first = await store.history("Patient", "p", 2)
+    first = await store.history(Past(("Patient",), "p", 2))
     await put(store, "p", patient("later"), 4)
-    second = await store.history("Patient", "p", 2, first.next)
+    second = await store.history(Past(("Patient",), "p", 2, first.next))
     assert [each.version for each in (*first.stored, *second.stored)] == [4, 3, 2, 1]
 
 
@@ -177,7 +177,7 @@ async def test_a_history_that_grows_meanwhile_repeats_nothing(store: Store) -> N
 async def test_a_cursor_that_was_not_given_is_refused(store: Store, cursor: str) -> None:
     await put(store, "p", patient("A"), MISSING)
     with pytest.raises(FhirError) as refused:
-        await store.history("Patient", "p", 2, cursor)
+        await store.history(Past(("Patient",), "p", 2, cursor))
     assert refused.value.status == 400
 
 

@@ -1,0 +1,209 @@
+"""batch and transaction: many requests as one (http://hl7.org/fhir/R4/http.html#transaction).
+
+A batch is its entries one after another, each on its own. A transaction is one write of everything that its entries ask
+for, by the same rules as if each came alone (conformance/decisions/0011-transactions.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from http import HTTPStatus
+
+from fhir_server.definitions import Interaction, Request, ResourceDefinition, Response
+from fhir_server.interactions import create, delete, patch, update
+from fhir_server.interactions.create import replay_of, version_url
+from fhir_server.interactions.entries import Entry, read_entries, type_and_id
+from fhir_server.interactions.linking import Step, link
+from fhir_server.interactions.preference import preference
+from fhir_server.outcome import FhirError, Issue, Json, operation_outcome
+from fhir_server.resources import REFERRED_FIRST
+from fhir_server.scheduling.elements import say
+from fhir_server.writing import Asked, Server, Written, placed, refuse_invalid, write_all
+
+BUNDLE = ResourceDefinition("Bundle", "What many requests come in.", ())
+
+SETTING_UP = frozenset(REFERRED_FIRST[: REFERRED_FIRST.index("Slot")])
+"""Types that others depend on: whether a POST or a PUT makes one of these, it is there for the other entries."""
+
+
+async def bundle(server: Server, request: Request) -> Response:
+    """200 with a batch-response or transaction-response, its entries in the order of those of the request.
+
+    A transaction of which one entry is refused is refused as that entry would be, and nothing is written.
+    """
+    body = _body(server, request)
+    entries = read_entries(request, body)
+    if body["type"] == "batch":
+        answered = [await _answer_alone(server, entry) for entry in entries]
+    else:
+        answered = await _transact(server, request, entries)
+    response: Json = {"resourceType": "Bundle", "type": f"{body['type']}-response"}
+    return Response(200, response | ({"entry": answered} if answered else {}))
+
+
+def _body(server: Server, request: Request) -> Json:
+    body = request.body
+    if body is None or body.get("resourceType") != BUNDLE.type:
+        raise FhirError("invalid", "The base takes a Bundle of type batch or transaction.", "resourceType")
+    listed = body.get("entry", [])
+    bare = [_bare(entry) for entry in listed] if isinstance(listed, list) else listed
+    refuse_invalid(BUNDLE, {**body, "entry": bare} if bare else body)
+    if body["type"] not in ("batch", "transaction"):
+        raise FhirError(
+            "value", f"A Bundle of type {body['type']} asks for nothing; batch and transaction do.", "Bundle.type"
+        )
+    if len(bare) > server.settings.bundle_entries_max:
+        text = f"A Bundle has at most {server.settings.bundle_entries_max} entries, not {len(bare)}."
+        raise FhirError("too-costly", text, "Bundle.entry", status=413)
+    return body
+
+
+def _bare(entry: object) -> object:
+    """The entry with a resource that says nothing, since its own is validated when it is written."""
+    return (
+        {**entry, "resource": {"resourceType": "Parameters"}}
+        if isinstance(entry, dict) and "resource" in entry
+        else entry
+    )
+
+
+async def _answer_alone(server: Server, entry: Entry) -> Json:
+    """What an entry is answered as if it had come alone."""
+    if entry.refused:
+        return _refused(entry.refused)
+    try:
+        return _as_entry(await server.dispatch(entry.request))
+    except FhirError as refused:
+        return _refused(refused)
+
+
+def _refused(refused: FhirError) -> Json:
+    return {"response": {"status": _status(refused.status), "outcome": operation_outcome(refused.issues)}}
+
+
+def _as_entry(response: Response) -> Json:
+    """An answer as the entry of a Bundle."""
+    said: Json = {"status": _status(response.status)}
+    for element, header in (("location", "Location"), ("etag", "ETag")):
+        if header in response.headers:
+            said[element] = response.headers[header]
+    resource = response.resource
+    if resource is not None and resource["resourceType"] == "OperationOutcome":
+        return {"response": said | {"outcome": resource}}
+    if resource is None:
+        return {"response": said}
+    if response.versioned:
+        said["lastModified"] = resource["meta"]["lastUpdated"]
+    return {"resource": resource, "response": said}
+
+
+def _status(code: int) -> str:
+    return f"{code} {HTTPStatus(code).phrase}"
+
+
+async def _transact(server: Server, request: Request, entries: Sequence[Entry]) -> list[Json]:
+    """The answers of a transaction: its writes at once, then its reads, each of which is answered on its own."""
+    if refused := next((entry.refused for entry in entries if entry.refused), None):
+        raise refused
+    writes = [entry for entry in entries if entry.request.method not in ("GET", "HEAD")]
+
+    async def ask() -> Sequence[Asked]:
+        groups = await asyncio.gather(*(_ask(server, entry) for entry in writes))
+        steps = [Step(entry, asked) for entry, group in zip(writes, groups, strict=True) for asked in group]
+        _refuse_twice(steps)
+        return _in_order(await link(server, steps))
+
+    replay, seconds = replay_of(request), server.settings.transaction_deadline_seconds
+    written = await write_all(server, ask, who=request.principal, replay=replay, deadline_seconds=seconds)
+    by_place: dict[str, list[Written]] = {}
+    for each in written:
+        by_place.setdefault(each.where, []).append(each)
+    return [
+        await _answer_alone(server, entry)
+        if entry.request.method in ("GET", "HEAD")
+        else _say_written(server, entry, by_place.get(entry.where, []))
+        for entry in entries
+    ]
+
+
+async def _ask(server: Server, entry: Entry) -> Sequence[Asked]:
+    """The writes that an entry asks for: one, or for a conditional delete any number."""
+    request = entry.request
+    request.type, request.id = type_and_id(entry, tuple(server.rows))
+    try:
+        if request.method == "DELETE":
+            asked = await delete.asked(server, request)
+        else:
+            asked = [await ASKED[request.method](server, request)]
+    except FhirError as refused:
+        raise placed(refused, entry.where, request.type) from None
+    return [replace(each, where=entry.where) for each in asked]
+
+
+ASKED: Mapping[str, Callable[[Server, Request], Awaitable[Asked]]] = {
+    "POST": create.asked,
+    "PUT": update.asked,
+    "PATCH": patch.asked,
+}
+
+
+def _refuse_twice(steps: Sequence[Step]) -> None:
+    """Refuses two entries that write the same resource, or make one because nothing meets the same condition."""
+    seen: set[str] = set()
+    for step in steps:
+        for named in (step.asked.reference, *step.asked.sole):
+            if named in seen:
+                text = f"{step.asked.reference} is written by more than one entry, which a transaction cannot do."
+                raise FhirError("duplicate", text, step.entry.where, status=400)
+            seen.add(named)
+
+
+def _in_order(asked: Sequence[Asked]) -> list[Asked]:
+    """R4's order: deletions, then POST, then PUT and PATCH. What others depend on goes before them whatever its method,
+    and is deleted after them."""
+    ranks = {type: rank for rank, type in enumerate(REFERRED_FIRST)}
+
+    def place(each: Asked) -> tuple[int, int]:
+        rank = ranks.get(each.type, len(ranks))
+        if each.method == "DELETE":
+            return 0, -rank
+        if each.type in SETTING_UP:
+            return 1, rank
+        return (2 if each.method == "POST" else 3), rank
+
+    return sorted(asked, key=place)
+
+
+def _say_written(server: Server, entry: Entry, written: Sequence[Written]) -> Json:
+    """The answer of an entry that wrote: as it would have been alone."""
+    wanted = preference(entry.request, "return")
+    if entry.request.method == "DELETE":
+        gone = [each for each in written if not each.unchanged]
+        said: Json = {"status": _status(204)} | ({"etag": f'W/"{gone[0].stored.version}"'} if len(gone) == 1 else {})
+        return {
+            "response": said
+            | ({"outcome": operation_outcome([delete.deleted(gone)])} if wanted == "OperationOutcome" else {})
+        }
+    one = written[0]
+    stored = one.stored
+    reference = f"{stored.type}/{stored.id}"
+    response: Json = {
+        "status": _status(one.status),
+        "location": version_url(server, stored),
+        "etag": f'W/"{stored.version}"',
+        "lastModified": stored.resource["meta"]["lastUpdated"] if stored.resource else say(stored.updated),
+    }
+    if wanted == "OperationOutcome":
+        done = "unchanged" if one.unchanged else "created" if one.status == 201 else "updated"
+        response["outcome"] = operation_outcome(
+            [Issue("informational", f"{reference}: {done}.", severity="information")]
+        )
+    body = {"resource": stored.resource} if wanted not in ("minimal", "OperationOutcome") and stored.resource else {}
+    return {"fullUrl": f"{server.base}/{reference}", **body, "response": response}
+
+
+INTERACTION = Interaction("transaction", "system", "POST", "", bundle)
+
+BATCH = Interaction("batch", "system", "POST", "", bundle)

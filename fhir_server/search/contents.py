@@ -1,0 +1,36 @@
+"""Resources that are not stored (`ResourceDefinition.contents`), in the shape of the store's documents, so that they
+are searched and paged through with the same filters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from types import MappingProxyType
+
+from fhir_server import RELEASED
+from fhir_server.definitions import ResourceDefinition
+from fhir_server.outcome import Json
+from fhir_server.search.indexing import index
+from fhir_server.search.parameters import Frame
+
+PUBLISHED = datetime.fromisoformat(RELEASED).replace(tzinfo=UTC)
+"""When what does not say it was last changed."""
+
+
+@lru_cache(maxsize=256)
+def documents(row: ResourceDefinition, frame: Frame) -> Mapping[str, Json]:
+    """The contents of a type by their ids; none if the type is stored. They are made once."""
+    resources = row.contents() if row.contents else ()
+    return MappingProxyType({each["id"]: document(row, each, frame, _updated(each)) for each in resources})
+
+
+def document(row: ResourceDefinition, resource: Json, frame: Frame, updated: datetime) -> Json:
+    """A resource as the store would keep it for searching."""
+    indexed = index(row, resource, zone=frame.zone, base=frame.base)
+    return {"_id": resource["id"], "updated": updated, "resource": resource, **indexed}
+
+
+def _updated(resource: Json) -> datetime:
+    said = resource.get("meta", {}).get("lastUpdated")
+    return datetime.fromisoformat(said).astimezone(UTC) if said else PUBLISHED

@@ -1,0 +1,29 @@
+"""That whatever an operation answers, in whichever test, is what its rows promise."""
+
+from __future__ import annotations
+
+import httpx
+
+from fhir_server import document
+from fhir_server.definitions import Operation
+from fhir_server.operations import OPERATIONS
+from fhir_server.operations.arguments import faults_of_answer
+
+
+async def check_answer(response: httpx.Response) -> None:
+    """A hook for clients: fails the test if an operation succeeded with an answer that its rows do not promise."""
+    segments = response.request.url.path.split("/")
+    json = response.headers.get("content-type", "").startswith("application/fhir+json")
+    if segments[-1].startswith("$") and response.is_success and json:
+        operation = _called(segments)
+        faults = faults_of_answer(operation, document.parse(await response.aread()))
+        assert not faults, (operation.code, faults)
+
+
+def _called(segments: list[str]) -> Operation:
+    types = {"Resource", *segments}
+    return next(
+        row
+        for row in OPERATIONS
+        if row.code == segments[-1][1:] and (types.intersection(row.resource) or "system" in row.levels)
+    )

@@ -1,0 +1,94 @@
+"""What the server says in a run, one of each shape, kept for the validator that has the last word
+(tests/clients/test_emitted.py)."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import httpx
+import pytest
+
+from tests.clinic import Json
+
+LAST = "test_what_the_server_said_in_this_run_is_valid"
+"""The test that comes after all others."""
+
+ALIKE_MAX = 8
+BYTES_MAX = 64_000_000
+"""How many of one shape are kept, and how much in all."""
+
+Shape: TypeAlias = Any
+
+
+class Emitted:
+    """Resources as they were sent, in a file of one JSON object per line: {"said": where, "resource": …}."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.kept = 0
+        self.full = False
+        self._alike: Counter[Shape] = Counter()
+        self._file = path.open("wb")
+
+    async def note(self, response: httpx.Response) -> None:
+        """Keeps what a response says; an event hook of httpx."""
+        if not response.headers.get("content-type", "").startswith("application/fhir+json"):
+            return
+        body = await response.aread()
+        if body:
+            request = response.request
+            test = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0]
+            said = f"{response.status_code} for {request.method} {request.url.raw_path.decode()} in {test}"
+            self.keep(json.loads(body), said)
+
+    def keep(self, resource: Json, said: str) -> None:
+        """Keeps a resource, and those that a Bundle holds, unless enough of their shape are kept."""
+        for entry in resource.get("entry", ()) if resource["resourceType"] == "Bundle" else ():
+            if "resource" in entry:
+                self.keep(entry["resource"], said)
+        shape = shape_of(resource)
+        if self._alike[shape] >= ALIKE_MAX:
+            return
+        self._alike[shape] += 1
+        line = json.dumps({"said": said, "resource": resource}).encode() + b"\n"
+        self.full = self.full or self._file.tell() + len(line) > BYTES_MAX
+        if not self.full:
+            self._file.write(line)
+            self.kept += 1
+
+    def close(self) -> None:
+        self._file.close()
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def shape_of(value: Any) -> Shape:
+    """What has the same shape differs in its primitives only, in how often an element repeats, and in the resources
+    that it holds."""
+    if isinstance(value, dict):
+        return frozenset(
+            (name, one["resourceType"] if name == "resource" and "resourceType" in one else shape_of(one))
+            for name, one in value.items()
+        )
+    if isinstance(value, list):
+        return frozenset(shape_of(one) for one in value)
+    return type(value).__name__
+
+
+@pytest.fixture(scope="session")
+def emitted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emitted]:
+    """What the servers under test said so far."""
+    kept = Emitted(tmp_path_factory.mktemp("emitted") / "said.ndjson")
+    yield kept
+    kept.close()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.name == LAST)
