@@ -20,7 +20,7 @@ from starlette.responses import HTMLResponse, JSONResponse
 from starlette.responses import Response as HttpResponse
 from starlette.routing import Route
 
-from fhir_server import conformance, logs, routing, wire
+from fhir_server import conformance, logs, openapi, routing, wire
 from fhir_server.definitions import Handler, Request, Response
 from fhir_server.outcome import FhirError
 from fhir_server.processes import end_with_parent
@@ -91,6 +91,7 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 def routes() -> Iterator[Route]:
     """Everything below the FHIR base through one table (`routing`), and the pages for people and orchestrators."""
     yield Route("/", _welcome)
+    yield Route("/openapi.json", _openapi)
     yield Route("/health/live", _live)
     yield Route("/health/ready", _ready)
     yield Route(BASE_PATH, _fhir, methods=METHODS)
@@ -99,7 +100,7 @@ def routes() -> Iterator[Route]:
 
 async def _fhir(http: HttpRequest) -> HttpResponse:
     """Any request below the base."""
-    path = http.path_params.get("path", "")
+    path = f"/{below}" if (below := http.path_params.get("path")) else ""
     settings = http.app.state.server.settings
     if not path and wire.wants_page(http):
         return await _welcome(http)
@@ -108,7 +109,7 @@ async def _fhir(http: HttpRequest) -> HttpResponse:
             return wire.send(http, settings, Response(204, headers={"Allow": ", ".join(routing.allowed(path))}))
         run, parameters = routing.match(http.method, path)
         http.scope["asked"] = {"run": run.__name__, "type": parameters.get("type")}
-        request = await wire.receive(http, settings, f"/{path}" if path else "")
+        request = await wire.receive(http, settings, path)
         return wire.send(http, settings, await _answer(http.app.state.server, request, run, parameters))
     except FhirError as error:
         return wire.send(http, settings, wire.refuse(error))
@@ -153,6 +154,10 @@ def _fail(http: HttpRequest, error: Exception) -> Response:
     places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
     log.error("fault", method=http.method, error=type(error).__name__, places=places, **http.scope["ids"])
     return wire.refuse(FhirError("exception", f"The server failed; its log knows this request as {id}."))
+
+
+async def _openapi(http: HttpRequest) -> HttpResponse:
+    return JSONResponse(openapi.document(http.app.state.server.settings))
 
 
 async def _live(_: HttpRequest) -> HttpResponse:

@@ -16,6 +16,10 @@ from fhir_server.outcome import FhirError, Json
 DEPTH_MAX = 64
 """Objects and arrays inside one another, the resource itself included."""
 
+ELEMENTS_MAX = 500_000
+"""Commas, objects and arrays of one document, since reading takes time and memory by their number. A Bundle of ten
+megabytes has some 300,000."""
+
 DIGITS_MAX = 34
 EXPONENT_MIN, EXPONENT_MAX = -6176, 6111
 """The decimals that Decimal128 holds digit by digit."""
@@ -32,8 +36,11 @@ def parse(body: bytes) -> Json:
 
     Refused with 400: what is not UTF-8 (a byte order mark is skipped), not JSON, not an object; a repeated
     name; null outside an array; an empty string, array or object; NaN and Infinity; more than `DIGITS_MAX`
-    digits; characters that FHIR's strings exclude; nesting deeper than `DEPTH_MAX`.
+    digits; characters that FHIR's strings exclude; nesting deeper than `DEPTH_MAX`. With 413: more than
+    `ELEMENTS_MAX`.
     """
+    if sum(body.count(sign) for sign in (b",", b"{", b"[")) > ELEMENTS_MAX:
+        raise FhirError("too-long", f"more than {ELEMENTS_MAX} elements in one document")
     repeated: list[tuple[Json, str]] = []
 
     def gather(pairs: list[tuple[str, Any]]) -> Json:

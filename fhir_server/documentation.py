@@ -16,7 +16,9 @@ from functools import partial
 from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 
+from fhir_server import terminology
 from fhir_server.compartments import COMPARTMENTS, ITSELF
+from fhir_server.conformance.readonly import SEARCH
 from fhir_server.definitions import Operation
 from fhir_server.extensions import EXTENSIONS
 from fhir_server.interactions import INTERACTIONS
@@ -201,6 +203,27 @@ def _includes() -> str:
     return _table(("Resource type", "`_include`", "`_revinclude`"), lines)
 
 
+def _read_only_types() -> str:
+    lines = ((_code(type), _codes(one.code for one in parameters)) for type, parameters in SEARCH.items())
+    return _table(("Resource type", "Search parameters"), lines)
+
+
+def _value_sets() -> str:
+    """The value sets that elements are bound to, with how many codes of each there are."""
+    bound: dict[str, list[str]] = {}
+    for path, (strength, url) in terminology.bindings().items():
+        bound.setdefault(url, []).append(f"{_code(path)} ({strength})")
+    lines = (
+        (
+            _code(url),
+            "not here" if terminology.unavailable(url) else str(len(terminology.expand(url))),
+            ", ".join(paths),
+        )
+        for url, paths in sorted(bound.items())
+    )
+    return _table(("Value set", "Codes", "Elements that are bound to it"), lines)
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
     "compartments": _compartments,
     "extensions": _extensions,
@@ -208,11 +231,13 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "interactions": _interactions,
     "operations": _operations,
     "problems": _problems,
+    "read-only-types": _read_only_types,
     "scheduling-parameters": _scheduling_parameters,
     "search-kinds": _kinds,
     "settings": _settings,
     "slots-of-appointments": _slots_of_appointments,
     "types": _types,
+    "value-sets": _value_sets,
     "words": _words,
     **{f"{_name(operation)}-parameters": partial(_parameters, operation) for operation in OPERATIONS},
     **{f"{type.lower()}-statuses": partial(_moves, type) for type in lifecycle.TABLES},

@@ -26,6 +26,9 @@ SCHEMA_LOCATION = "http://www.w3.org/2001/XMLSchema-instance schemaLocation"
 ELEMENTS_MAX = 250_000
 """Elements of one document, since each is kept until all are read."""
 
+PREFIXES_MAX = 100
+"""Namespace prefixes of one document, since each is looked for in its XHTML."""
+
 _BLANK = " \t\r\n"
 _WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,18})", re.ASCII)
 _DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?", re.ASCII)
@@ -110,6 +113,8 @@ class _Reader:
 
     def declare(self, prefix: str | None, namespace: str | None) -> None:
         self.scope.setdefault(prefix, []).append(namespace or "")
+        if len(self.scope) > PREFIXES_MAX:
+            self.refuse(f"more than {PREFIXES_MAX} namespace prefixes in one document")
         self.declared[prefix] = namespace or ""
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
@@ -151,11 +156,14 @@ class _Reader:
         if not self.body.startswith(b"</" + tag[1], last_tag):
             self.refuse("XHTML must not be empty")
         inside = self.body[tag.end() : self.body.index(b">", last_tag) + 1].decode()
-        sent = tag[0].decode()
-        for prefix, namespace in self.outside.items():
-            if f"{prefix}:" in sent + inside if prefix else namespace == XHTML:
-                sent += f" xmlns{f':{prefix}' if prefix else ''}={_quote(namespace)}"
-        return sent + inside
+        name = tag[0].decode()
+        used = {
+            prefix: namespace
+            for prefix, namespace in self.outside.items()
+            if (f"{prefix}:" in inside or name.startswith(f"<{prefix}:") if prefix else namespace == XHTML)
+        }
+        declared = (f" xmlns{f':{prefix}' if prefix else ''}={_quote(uri)}" for prefix, uri in used.items())
+        return name + "".join(declared) + inside
 
     def characters(self, text: str) -> None:
         if not self.xhtml_depth and text.strip(_BLANK):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -107,13 +108,22 @@ def operation_outcome(issues: Iterable[Issue]) -> Json:
     return {"resourceType": "OperationOutcome", "issue": [_issue(issue) for issue in issues]}
 
 
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
+
+
+def _text(text: str) -> str:
+    """The text without the characters that FHIR's strings cannot have, which a client may have sent."""
+    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
 def _issue(issue: Issue) -> Json:
     said: Json = {"severity": issue.severity, "code": issue.code}
+    text = _text(issue.text)
     if issue.extension:
         said = {"extension": list(issue.extension), **said}
     if issue.problem:
-        said["details"] = {"coding": [{"system": PROBLEMS, "code": issue.problem}], "text": issue.text}
-    said["diagnostics"] = issue.text
-    if issue.expression:
-        said["expression"] = list(issue.expression)
+        said["details"] = {"coding": [{"system": PROBLEMS, "code": issue.problem}], "text": text}
+    said["diagnostics"] = text
+    if expressions := [_text(each) for each in issue.expression if each]:
+        said["expression"] = expressions
     return said

@@ -112,15 +112,19 @@ def concept_maps() -> Iterator[Json]:
 
 
 def _to_status(word: Word) -> Json:
-    target: Json = {"code": word.status, "equivalence": "equivalent" if word.exact else "wider"}
-    if word.also:
-        target["comment"] = "; ".join(f"{element}: {value}" for element, value in word.also)
-    return target
+    equivalence = "equivalent" if word.exact else "wider"
+    return {"code": word.status, "equivalence": equivalence, **_comment(_also(word))}
 
 
 def _to_word(word: Word) -> Json:
-    target: Json = {"code": word.code, "display": word.display}
-    target["equivalence"] = "equivalent" if word.exact else "narrower"
-    if word.also:
-        target["comment"] = "; ".join(f"{element}: {value}" for element, value in word.also)
-    return target
+    equivalence, more = ("equivalent", "") if word.exact else ("narrower", f"The word says more than {word.status}.")
+    target = {"code": word.code, "display": word.display, "equivalence": equivalence}
+    return {**target, **_comment(_also(word) or more)}
+
+
+def _also(word: Word) -> str:
+    return "; ".join(f"{element}: {value}" for element, value in word.also)
+
+
+def _comment(text: str) -> Json:
+    return {"comment": text} if text else {}

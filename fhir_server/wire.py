@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import hashlib
 import re
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import format_datetime, parsedate_to_datetime
 from urllib.parse import parse_qsl
 
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response as HttpResponse
 
@@ -45,11 +47,20 @@ FORMATS: Mapping[str, str] = {
 }
 """What `_format` may say, and the media type of the answer."""
 
-RESOURCE_MEDIA = f"{FHIR_JSON} or {FHIR_XML}"
 FHIR_VERSIONS = frozenset({"4.0", "4.0.1"})
 FIELDS_MAX = 1000
+LONG_BYTES = 200_000
+"""A longer body is read beside the event loop, so that others need not wait for it."""
+
 GZIP_BYTES_MIN = 1400
 """A body that fits into one packet is not compressed."""
+
+HEADERS = {
+    "Cache-Control": "private, no-cache",
+    "Vary": "Accept, Accept-Encoding, Origin",
+    "X-Content-Type-Options": "nosniff",
+}
+"""Headers of every answer: nobody keeps it for others, or uses it again without asking whether it still holds."""
 
 EXPOSED = "Content-Location, Date, ETag, Last-Modified, Location, Retry-After, X-Correlation-Id, X-Request-Id"
 PREFLIGHT_SECONDS = 3600
@@ -92,18 +103,28 @@ async def receive(http: HttpRequest, settings: Settings, path: str) -> Request:
         base=settings.base,
         path=path,
         query=_pairs(http.url.query),
-        headers={name.lower(): value for name, value in http.headers.items()},
+        headers=_headers(http),
     )
+    if http.method not in ("GET", "HEAD", "DELETE"):
+        body = await _read_body(http, settings)
+        request.fingerprint = hashlib.sha256(http.url.query.encode() + b"\n" + body).hexdigest()
+        if len(body) > LONG_BYTES:
+            await asyncio.to_thread(_read_into, request, body)
+        elif body:
+            _read_into(request, body)
+        http.scope["parameters"] = request.query
     if negotiate(http) is None:
-        text = f"Answers are {RESOURCE_MEDIA} of FHIR 4.0; ask for one with Accept or `_format`."
+        text = f"Answers are {FHIR_JSON} or {FHIR_XML} of FHIR 4.0; ask for one with Accept or `_format`."
         raise FhirError("not-supported", text, status=406)
-    if http.method in ("GET", "HEAD", "DELETE"):
-        return request
-    body = await _read_body(http, settings)
-    request.fingerprint = hashlib.sha256(http.url.query.encode() + b"\n" + body).hexdigest()
-    if body:
-        _read_into(request, body)
     return request
+
+
+def _headers(http: HttpRequest) -> dict[str, str]:
+    """The headers by lower-case name; those that are sent twice are one list (RFC 9110, 5.3)."""
+    found: dict[str, str] = {}
+    for name, value in http.headers.items():
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
 
 
 def _refuse_oversize(http: HttpRequest, settings: Settings) -> None:
@@ -126,10 +147,13 @@ async def _read_body(http: HttpRequest, settings: Settings) -> bytes:
         raise FhirError("not-supported", text, status=415, headers={"Accept-Encoding": "gzip"})
     expand = _Expanding(settings.body_bytes_max) if encoding in _GZIP else None
     body = bytearray()
-    async for chunk in http.stream():
-        body += expand(chunk) if expand else chunk
-        if len(body) > settings.body_bytes_max:
-            raise FhirError("too-long", f"A body has at most {settings.body_bytes_max} bytes.")
+    try:
+        async for chunk in http.stream():
+            body += expand(chunk) if expand else chunk
+            if len(body) > settings.body_bytes_max:
+                raise FhirError("too-long", f"A body has at most {settings.body_bytes_max} bytes.")
+    except ClientDisconnect:
+        raise FhirError("structure", "The connection ended before the body did.") from None
     if expand and body and not expand.complete:
         raise FhirError("structure", "The body is not gzip as its Content-Encoding says: its end is missing.")
     return bytes(body)
@@ -169,18 +193,20 @@ def _read_into(request: Request, body: bytes) -> None:
     if not given.version_fits:
         raise FhirError("not-supported", "The body must be of FHIR 4.0.", status=415)
     if request.path.endswith("/_search"):
-        _refuse_unless(given.media == FORM, f"The body of a search must be {FORM}", given)
+        if given.media != FORM:
+            raise _unsupported(given, (FORM,))
         request.query = [*request.query, *_pairs(body.decode("utf-8", "replace"))]
-    elif request.method == "PATCH" and given.media not in PARSERS:
+    elif given.media in PARSERS:
+        request.body = PARSERS[given.media](body)
+    elif request.method == "PATCH":
         request.raw = body
     else:
-        _refuse_unless(given.media in PARSERS, f"The body must be {RESOURCE_MEDIA}", given)
-        request.body = PARSERS[given.media](body)
+        raise _unsupported(given, (FHIR_JSON, FHIR_XML))
 
 
-def _refuse_unless(right: bool, text: str, given: _Range) -> None:
-    if not right:
-        raise FhirError("not-supported", f"{text}, not {given.media or 'untyped'}.", status=415)
+def _unsupported(given: _Range, known: Sequence[str]) -> FhirError:
+    text = f"The body must be {' or '.join(known)}, not {given.media or 'untyped'}."
+    return FhirError("not-supported", text, status=415)
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:
@@ -193,8 +219,9 @@ def _pairs(text: str) -> list[tuple[str, str]]:
 
 
 def _asked(http: HttpRequest, name: str) -> str | None:
-    """The first value of a parameter in the URL, read leniently, since answers to bad requests depend on it."""
-    return next((value for key, value in parse_qsl(http.url.query) if key == name), None)
+    """The first value of a parameter in the URL or a form, read leniently, since refusals are spelled by it too."""
+    pairs = http.scope.get("parameters") or parse_qsl(http.url.query)
+    return next((value for key, value in pairs if key == name), None)
 
 
 def negotiate(http: HttpRequest) -> str | None:
@@ -242,7 +269,7 @@ def finish(request: Request, response: Response) -> Response:
     headers = dict(response.headers)
     if response.versioned:
         headers |= _version_headers(request, response.status, resource)
-    if request.method in ("GET", "HEAD") and _has_it(request, headers):
+    if request.method in ("GET", "HEAD") and response.status == 200 and _has_it(request, headers):
         return Response(304, headers=headers)
     if request.method in ("POST", "PUT", "PATCH") and response.versioned:
         resource = _preferred(request, response.status, resource)
@@ -295,7 +322,7 @@ def refuse(error: FhirError) -> Response:
 
 def send(http: HttpRequest, settings: Settings, response: Response) -> HttpResponse:
     """The answer over HTTP, in the format that the client takes; in JSON if it takes none."""
-    headers = {"Vary": "Accept, Accept-Encoding, Origin", **response.headers, **_cors(http, settings, response)}
+    headers = {**HEADERS, **response.headers, **_cors(http, settings, response)}
     if response.resource is None:
         return HttpResponse(None, response.status, headers)
     media = negotiate(http) or FHIR_JSON

@@ -61,11 +61,12 @@ class Emitted:
             self._file.write(line)
             self.kept += 1
 
+    def flush(self) -> None:
+        """Brings what is kept into the file, for others to read."""
+        self._file.flush()
+
     def close(self) -> None:
         self._file.close()
-
-    def flush(self) -> None:
-        self._file.flush()
 
 
 def shape_of(value: Any) -> Shape:

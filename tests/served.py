@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import datetime
@@ -44,20 +45,38 @@ async def client_with(
 
         async def open_client(*, clinic: bool = False, **chosen: Any) -> httpx.AsyncClient:
             settings = Settings(mongodb_uri=mongodb_uri, database=database, **chosen)
-            app = create(settings, lambda: clock[0])
-            await stack.enter_async_context(app.router.lifespan_context(app))
-            transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-            client = await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url=BASE))
-            client.event_hooks["response"].append(check_answer)
-            client.headers["accept"] = "application/fhir+json"
-            client.event_hooks["response"].append(emitted.note)
-            client.app = app  # type: ignore[attr-defined]
+            client = await _opened(stack, settings, lambda: clock[0], emitted)
             for resource in CLINIC if clinic else ():
                 url = f"/{resource['resourceType']}/{resource['id']}"
                 (await client.put(url, json=resource)).raise_for_status()
             return client
 
         yield open_client
+
+
+async def _opened(
+    stack: AsyncExitStack, settings: Settings, now: Callable[[], datetime], emitted: Emitted
+) -> httpx.AsyncClient:
+    app = create(settings, now)
+    await stack.enter_async_context(app.router.lifespan_context(app))
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    client = await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url=BASE))
+    client.event_hooks["response"].append(check_answer)
+    client.headers["accept"] = "application/fhir+json"
+    client.event_hooks["response"].append(emitted.note)
+    client.app = app  # type: ignore[attr-defined]
+    return client
+
+
+@pytest.fixture(scope="session")
+async def reader(mongodb_uri: str, emitted: Emitted) -> AsyncIterator[httpx.AsyncClient]:
+    """A server with nothing stored in it, the same for all tests that only read."""
+    settings = Settings(mongodb_uri=mongodb_uri, database=f"reader_{uuid.uuid4().hex}")
+    async with AsyncExitStack() as stack:
+        client = await _opened(stack, settings, lambda: NOW, emitted)
+        yield client
+        store = client.app.state.server.store  # type: ignore[attr-defined]
+        await store.db.client.drop_database(store.db.name)
 
 
 @pytest.fixture

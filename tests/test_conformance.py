@@ -22,6 +22,7 @@ from fhir_server.resources import ROWS
 from fhir_server.scheduling import lifecycle
 from fhir_server.scheduling.problems import PROBLEM_TEXTS
 from fhir_server.settings import Settings
+from tests import hl7
 from tests.clinic import BUILDERS
 from tests.outcomes import assert_outcome
 
@@ -86,34 +87,34 @@ def test_every_problem_code_in_the_source_is_published_and_used() -> None:
 _SUFFIXES = {"unknown", "inactive"}
 
 
-async def test_metadata_is_the_statement_of_this_installation(client: httpx.AsyncClient) -> None:
-    statement = (await client.get("/metadata")).json()
+async def test_metadata_is_the_statement_of_this_installation(reader: httpx.AsyncClient) -> None:
+    statement = (await reader.get("/metadata")).json()
     assert statement["fhirVersion"] == "4.0.1"
     assert {one["type"] for one in statement["rest"][0]["resource"]} == {*ROWS, *conformance.TYPES}
-    assert (await client.get("/CapabilityStatement/scheduling-server")).json() == statement
-    assert (await client.get("/metadata", params={"mode": "normative"})).json() == statement
+    assert (await reader.get("/CapabilityStatement/scheduling-server")).json() == statement
+    assert (await reader.get("/metadata", params={"mode": "normative"})).json() == statement
     for format in statement["format"]:
-        assert (await client.get("/metadata", params={"_format": format})).status_code == 200
+        assert (await reader.get("/metadata", params={"_format": format})).status_code == 200
 
 
-async def test_metadata_tells_what_terminology_there_is(client: httpx.AsyncClient) -> None:
-    told = (await client.get("/metadata", params={"mode": "terminology"})).json()
+async def test_metadata_tells_what_terminology_there_is(reader: httpx.AsyncClient) -> None:
+    told = (await reader.get("/metadata", params={"mode": "terminology"})).json()
     assert told["resourceType"] == "TerminologyCapabilities"
-    systems = [one["resource"] async for one in _all(client, "/CodeSystem")]
+    systems = [one["resource"] async for one in _all(reader, "/CodeSystem")]
     assert [one["uri"] for one in told["codeSystem"]] == sorted(one["url"] for one in systems)
-    assert_outcome(await client.get("/metadata", params={"mode": "banana"}), 400, "not-supported")
+    assert_outcome(await reader.get("/metadata", params={"mode": "banana"}), 400, "not-supported")
 
 
-async def _all(client: httpx.AsyncClient, url: str, **query: str) -> Any:
+async def _all(reader: httpx.AsyncClient, url: str, **query: str) -> Any:
     """The entries of all the pages of a search."""
-    page = (await client.get(url, params=query)).json()
+    page = (await reader.get(url, params=query)).json()
     while True:
         for entry in page.get("entry", ()):
             yield entry
         following = [link["url"] for link in page["link"] if link["relation"] == "next"]
         if not following:
             return
-        page = (await client.get(following[0])).json()
+        page = (await reader.get(following[0])).json()
 
 
 async def test_the_statement_follows_the_settings(client_with: Any) -> None:
@@ -165,14 +166,14 @@ def _body(code: str, resource: Json) -> dict[str, Any]:
 
 
 @every_read_only_type
-async def test_what_is_not_claimed_of_a_read_only_type_is_refused(client: httpx.AsyncClient, type: str) -> None:
+async def test_what_is_not_claimed_of_a_read_only_type_is_refused(reader: httpx.AsyncClient, type: str) -> None:
     contents = LIBRARY[type].contents
     assert contents
     id = contents()[0]["id"]
     claimed = {one["code"] for one in CLAIMED[type]["interaction"]}
     assert claimed == {"read", "search-type"}
     for code, (method, path, done) in INTERACTIONS.items():
-        response = await client.request(method, path.format(type=type, id=id), **_body(code, contents()[0]))
+        response = await reader.request(method, path.format(type=type, id=id), **_body(code, contents()[0]))
         if code in claimed:
             assert response.status_code in done
         elif path.endswith("{id}") or path == "/{type}":
@@ -230,38 +231,38 @@ VALUES = {
 
 
 @pytest.mark.parametrize("type", list(CLAIMED))
-async def test_every_search_parameter_that_is_claimed_works(client: httpx.AsyncClient, type: str) -> None:
+async def test_every_search_parameter_that_is_claimed_works(reader: httpx.AsyncClient, type: str) -> None:
     for parameter in CLAIMED[type]["searchParam"]:
         name = parameter["name"]
         query = {name: VALUES.get(name, VALUES.get(parameter["type"], "x"))}
         if parameter["type"] not in ("special", "composite"):
             query["_sort"] = name
-        response = await client.get(f"/{type}", params=query, headers=STRICT)
+        response = await reader.get(f"/{type}", params=query, headers=STRICT)
         assert response.status_code == 200, (parameter, response.text)
         assert f"{name}=" in response.json()["link"][0]["url"]
-    assert_outcome(await client.get(f"/{type}", params={"banana": "x"}, headers=STRICT), 400, "not-supported")
+    assert_outcome(await reader.get(f"/{type}", params={"banana": "x"}, headers=STRICT), 400, "not-supported")
 
 
-async def test_every_search_parameter_of_the_whole_system_that_is_claimed_works(client: httpx.AsyncClient) -> None:
+async def test_every_search_parameter_of_the_whole_system_that_is_claimed_works(reader: httpx.AsyncClient) -> None:
     for parameter in REST["searchParam"]:
         query = {"_type": "Patient,Slot", parameter["name"]: VALUES.get(parameter["type"], "x")}
-        assert (await client.get("/", params=query, headers=STRICT)).status_code == 200, parameter
+        assert (await reader.get("/", params=query, headers=STRICT)).status_code == 200, parameter
 
 
 @every_stored_type
-async def test_every_include_that_is_claimed_works(client: httpx.AsyncClient, type: str) -> None:
+async def test_every_include_that_is_claimed_works(reader: httpx.AsyncClient, type: str) -> None:
     claimed = CLAIMED[type]
     for name, key in (("_include", "searchInclude"), ("_revinclude", "searchRevInclude")):
         for value in claimed.get(key, ()):
-            response = await client.get(f"/{type}", params={name: value}, headers=STRICT)
+            response = await reader.get(f"/{type}", params={name: value}, headers=STRICT)
             assert response.status_code == 200, (value, response.text)
         for value in (f"{type}:banana", "Observation:subject"):
-            assert_outcome(await client.get(f"/{type}", params={name: value}, headers=STRICT), 400, "not-supported")
+            assert_outcome(await reader.get(f"/{type}", params={name: value}, headers=STRICT), 400, "not-supported")
 
 
 @pytest.mark.parametrize("type", list(CLAIMED))
-async def test_the_search_parameters_of_a_type_are_found_by_it(client: httpx.AsyncClient, type: str) -> None:
-    found = [one["resource"] async for one in _all(client, "/SearchParameter", base=f"{type},Resource")]
+async def test_the_search_parameters_of_a_type_are_found_by_it(reader: httpx.AsyncClient, type: str) -> None:
+    found = [one["resource"] async for one in _all(reader, "/SearchParameter", base=f"{type},Resource")]
     listed = {(one["code"], one["url"], one["type"]) for one in found}
     claimed = {(one["name"], one["definition"], one["type"]) for one in CLAIMED[type]["searchParam"]}
     assert listed == claimed
@@ -279,26 +280,41 @@ def test_a_parameter_that_r4_defines_for_several_types_has_one_definition() -> N
     assert "type" in by_url["http://hl7.org/fhir/SearchParameter/Slot-schedule"]["modifier"]
 
 
+@hl7.needed
+def test_the_search_parameters_of_r4_are_those_of_r4() -> None:
+    entries = json.loads((hl7.FOLDER / "search-parameters.json").read_bytes())["entry"]
+    official = {entry["resource"]["url"]: entry["resource"] for entry in entries}
+    contents = LIBRARY["SearchParameter"].contents
+    assert contents
+    for ours in contents():
+        if not ours["url"].startswith(CANONICAL):
+            theirs = official[ours["url"]]
+            assert all(ours[element] == theirs[element] for element in ("id", "code", "type")), ours["url"]
+            assert set(ours["base"]) <= set(theirs["base"]), ours["url"]
+            assert set(ours.get("target", ())) <= set(theirs.get("target", ())), ours["url"]
+            assert all(path in theirs["expression"] for path in ours["expression"].split(" | ")), ours["url"]
+
+
 # definitions
 
 
 @every_read_only_type
-async def test_the_definitions_are_read_and_found_at_their_urls(client: httpx.AsyncClient, type: str) -> None:
-    found = [entry["resource"] async for entry in _all(client, f"/{type}")]
+async def test_the_definitions_are_read_and_found_at_their_urls(reader: httpx.AsyncClient, type: str) -> None:
+    found = [entry["resource"] async for entry in _all(reader, f"/{type}")]
     contents = LIBRARY[type].contents
     assert contents
     assert {one["id"] for one in found} == {one["id"] for one in contents()}
     for resource in found:
-        assert (await client.get(f"/{type}/{resource['id']}")).json() == resource
-        by_url = (await client.get(f"/{type}", params={"url": resource["url"]})).json()
+        assert (await reader.get(f"/{type}/{resource['id']}")).json() == resource
+        by_url = (await reader.get(f"/{type}", params={"url": resource["url"]})).json()
         assert [one["resource"]["id"] for one in by_url["entry"]] == [resource["id"]]
-    assert_outcome(await client.get(f"/{type}/none"), 404, "not-found")
-    assert_outcome(await client.post(f"/{type}", json={"resourceType": type}), 405, "not-supported")
+    assert_outcome(await reader.get(f"/{type}/none"), 404, "not-found")
+    assert_outcome(await reader.post(f"/{type}", json={"resourceType": type}), 405, "not-supported")
 
 
-async def test_definitions_are_searched_by_what_they_say(client: httpx.AsyncClient) -> None:
-    async def found(type: str, **query: str) -> set[str]:
-        return {entry["resource"]["id"] async for entry in _all(client, f"/{type}", **query)}
+async def test_definitions_are_searched_by_what_they_say(reader: httpx.AsyncClient) -> None:
+    async def found(of: str, **query: str) -> set[str]:
+        return {entry["resource"]["id"] async for entry in _all(reader, f"/{of}", **query)}
 
     assert await found("CodeSystem", code="arrived") >= {"appointmentstatus", "appointment-word"}
     assert await found("CodeSystem", system="http://hl7.org/fhir/slotstatus") == {"slotstatus"}
@@ -315,12 +331,12 @@ async def test_definitions_are_searched_by_what_they_say(client: httpx.AsyncClie
     assert await found("SearchParameter", base="Slot", target="Schedule") == {"Slot-schedule"}
 
 
-async def test_every_url_of_ours_in_the_statement_leads_to_its_definition(client: httpx.AsyncClient) -> None:
+async def test_every_url_of_ours_in_the_statement_leads_to_its_definition(reader: httpx.AsyncClient) -> None:
     urls = set(re.findall(rf'"({re.escape(CANONICAL)}/[^"]+)"', json.dumps(STATEMENT)))
     assert len(urls) > len(OPERATIONS) / 2
     for url in urls:
         type = url.removeprefix(f"{CANONICAL}/").partition("/")[0]
-        found = (await client.get(f"/{type}", params={"url": url})).json()
+        found = (await reader.get(f"/{type}", params={"url": url})).json()
         assert [entry["resource"]["url"] for entry in found["entry"]] == [url]
 
 
@@ -346,20 +362,20 @@ def test_the_operations_that_are_claimed_are_those_of_the_rows() -> None:
     assert claimed == expected
 
 
-async def test_every_operation_that_is_claimed_is_there_and_no_other_is(client: httpx.AsyncClient) -> None:
+async def test_every_operation_that_is_claimed_is_there_and_no_other_is(reader: httpx.AsyncClient) -> None:
     for type, code, definition in _claimed_operations():
         assert (definition["code"], definition["kind"]) == (code, "operation")
         for level, path in (("system", ""), ("type", f"/{type}"), ("instance", f"/{type}/any")):
             if (type is None) != (level == "system"):
                 continue
-            options = await client.options(f"{path}/${code}")
+            options = await reader.options(f"{path}/${code}")
             if definition[level]:
                 methods = {"POST"} if definition["affectsState"] else {"GET", "HEAD", "POST"}
                 assert set(options.headers["allow"].split(", ")) == {*methods, "OPTIONS"}, (path, code)
             else:
                 assert options.status_code == 404, (path, code)
     for path in ("", "/Patient", "/Patient/any", "/ValueSet", "/ValueSet/any"):
-        assert_outcome(await client.post(f"{path}/$banana"), 404, "not-found")
+        assert_outcome(await reader.post(f"{path}/$banana"), 404, "not-found")
 
 
 def test_what_r4_defines_is_named_as_the_base_of_our_definition() -> None:

@@ -103,6 +103,6 @@ async def test_a_connection_serves_one_request_after_another(client: httpx.Async
     for _ in range(3):
         long = {"X-Long": "x" * 30_000}
         assert (await client.get("/metadata", headers=long)).status_code == 200
-        body = b'{"resourceType":"Patient"}'.ljust(200_000)
+        body = b'{"resourceType":"Patient"}'.ljust(300_000)
         posted = await client.post("/Patient", content=body, headers={**long, "Content-Type": "application/fhir+json"})
         assert posted.status_code == 201

@@ -13,7 +13,7 @@ from fhir_server.interactions import INTERACTIONS
 from fhir_server.operations import OPERATIONS
 from fhir_server.outcome import Json
 from fhir_server.resources import ROWS
-from fhir_server.search import COMMON, include, supported
+from fhir_server.search import COMMON, include, parsing, supported
 from fhir_server.settings import Settings
 from fhir_server.vocabulary import publish
 
@@ -57,7 +57,8 @@ def _rest(settings: Settings) -> Json:
     return {
         "mode": "server",
         "documentation": "Appointment scheduling: computed availability, booking without double booking, enforced "
-        "statuses.",
+        "statuses. A search also takes chains, `_has`, `_filter` and, about the answer, "
+        f"{', '.join(f'`{name}`' for name in sorted({*parsing.ONCE, *parsing.RESULTS} - {'_contained'}))}.",
         "security": {
             "cors": settings.cors_origins != "none",
             "description": "This server has no access control of its own yet: whoever reaches it may do everything.",

@@ -51,21 +51,21 @@ async def _step(
     """What the includes add to what was found, at most `room`, and whether there would have been more."""
     references = sorted(include.referenced(scope, includes, found) - seen)
     filters = include.referring(scope, includes, found)
-    following = server.store.run(include.follow(references[:room]))
-    queries = [_query(server, type, filter, seen, room) for type, filter in filters.items()]
+    following = server.store.run(include.follow(references[: room + 1]))
+    queries = [_query(server, type, filter, seen, room + 1) for type, filter in filters.items()]
     referred, pages = await asyncio.gather(following, asyncio.gather(*map(server.store.search, queries)))
     resources = [*referred, *(document["resource"] for page in pages for document in page.documents)]
     added = list({_name(each): each for each in resources}.values())
-    return added[:room], len(added) > room or len(references) > room or any(page.more for page in pages)
+    return added[:room], len(added) > room or len(references) > room + 1
 
 
-def _query(server: Server, type: str, filter: Filter, seen: Iterable[str], room: int) -> Query:
+def _query(server: Server, type: str, filter: Filter, seen: Iterable[str], count: int) -> Query:
     """The search for what refers to something: without what is there already and what stands for nothing."""
     computed = server.rows[type].computed
     hidden: Filter = {"$nor": [computed.hidden]} if computed else {}
     known = (name.removeprefix(f"{type}/") for name in seen if name.startswith(f"{type}/"))
     wanted = conjoin(include.apart_from(filter, known), hidden)
-    return Query(type, wanted, (("_id", 1),), room, "none", None, (), (), (), "")
+    return Query(type, wanted, (("_id", 1),), count, "none", None, (), (), (), "")
 
 
 def _name(resource: Json) -> str:

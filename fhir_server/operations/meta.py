@@ -11,7 +11,7 @@ from fhir_server.definitions import Operation, Parameter, Request, Response
 from fhir_server.interactions.read import existing, read
 from fhir_server.interactions.update import SETS, identity, refuse_mismatch
 from fhir_server.operations.arguments import read_arguments
-from fhir_server.outcome import Json
+from fhir_server.outcome import FhirError, Json
 from fhir_server.plan import Sought, Stored
 from fhir_server.scheduling.elements import say
 from fhir_server.writing import Server, Unchanged, write
@@ -37,7 +37,13 @@ async def meta(server: Server, request: Request) -> Response:
 async def _in_use(server: Server, types: Sequence[str]) -> Json:
     paths = {"profile": "resource.meta.profile", "security": "index._security", "tag": "index._tag"}
     loads = [(name, Sought(type, {}, path, limit=LABELS_MAX)) for name, path in paths.items() for type in types]
-    groups = await server.store.load([load for _, load in loads])
+    try:
+        groups = await server.store.load([load for _, load in loads])
+    except FhirError as refused:
+        if refused.issues[0].code != "too-costly":
+            raise
+        text = f"More is in use than can be listed, {LABELS_MAX} of a kind and type. Ask for one type, or one resource."
+        raise FhirError("too-costly", text, status=400) from None
     found: dict[str, set[str]] = {name: set() for name in paths}
     for (name, _), group in zip(loads, groups, strict=True):
         found[name].update(text for text in group if isinstance(text, str))

@@ -37,8 +37,7 @@ async def in_code_system(_: Server, request: Request) -> Response:
     """200 with Parameters: `result`, the `message` if it is false, the `display`. 404 for an unknown code system."""
     arguments = read_arguments(IN_CODE_SYSTEM, request)
     given = codings(arguments, None)
-    url = _url(request, arguments, given)
-    code_system(url, one(arguments, "version"))
+    url = code_system(_url(request, arguments, given), one(arguments, "version"))["url"]
     known = terminology.concepts(url) or {}
     abstract = bool(one(arguments, "abstract"))
 
@@ -64,9 +63,18 @@ def _url(request: Request, arguments: Arguments, given: Iterable[Json]) -> str:
 
 
 def _answer(given: Iterable[Json], judge: Callable[[Json], Verdict]) -> Response:
-    """True if one of the codings is right."""
-    verdicts = [judge(coding) for coding in given]
-    problem, concept = next((each for each in verdicts if each[0] is None), verdicts[0])
+    """True if one of the codings is right, whatever the others; refused if none is and one cannot be judged."""
+    verdicts: list[Verdict] = []
+    refused: FhirError | None = None
+    for coding in given:
+        try:
+            verdicts.append(judge(coding))
+        except FhirError as error:
+            refused = error
+    right = next((verdict for verdict in verdicts if verdict[0] is None), None)
+    if refused and not right:
+        raise refused
+    problem, concept = right or verdicts[0]
     said = [part("result", "boolean", problem is None)]
     if problem:
         said.append(part("message", "string", "; ".join(str(text) for text, _ in verdicts)))

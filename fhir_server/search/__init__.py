@@ -1,7 +1,8 @@
 """Search: what is indexed of a resource, and what is asked of the index (http://hl7.org/fhir/R4/search.html).
 
-Pure: `index` and `indexes` serve the store, `parse` turns query pairs into a `Query`, `remaining`,
-`merge` and `weave` make pages of it (`page`), and `matches` evaluates the same filters on what is not stored.
+Pure: `index` and `indexes` serve the store, `parse` turns query pairs into a `Query`, whose filter `resolve` makes one
+that MongoDB understands, `remaining`, `merge` and `weave` make pages of it (`page`), and `matches` evaluates the same
+filters on what is not stored.
 """
 
 from fhir_server.search.indexing import index, indexes

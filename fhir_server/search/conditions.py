@@ -74,11 +74,9 @@ def chain(
     if parameter.type != "reference":
         return Unknown(f"'{code}' of {type} is no reference, so nothing can be chained to it.")
     targets = _targets(scope, parameter, modifier)
-    asked = {target: ask(target) for target in targets}
-    filters = {target: filter for target, filter in asked.items() if not isinstance(filter, Unknown)}
-    whys = [each.why for each in asked.values() if isinstance(each, Unknown)]
-    if not filters and len(whys) == 1:
-        return Unknown(whys[0])
+    filters, others = _asked(targets, ask)
+    if not filters and len(others) == 1:
+        return others[0]
     if not filters:
         served = f"none of {', '.join(targets)} has what is chained to it" if targets else "none of that is served here"
         return Unknown(f"'{code}' of {type} refers to {modifier or _named(parameter)}: {served}.")
@@ -139,6 +137,29 @@ def _targets(scope: Scope, parameter: SearchParameter, modifier: str) -> list[st
         raise FhirError("not-supported", text, status=400)
     types = (modifier,) if modifier else parameter.target or tuple(scope.rows)
     return [type for type in types if type in scope.rows and not scope.rows[type].contents]
+
+
+def _asked(targets: Sequence[str], ask: Callable[[str], Filter | Unknown]) -> tuple[dict[str, Filter], list[Unknown]]:
+    """The filters of the types for which the question has a meaning, and why the others do not know it. A 400 where it
+    is known but has no meaning (a modifier that does not fit) counts only if it has a meaning for no type."""
+    filters: dict[str, Filter] = {}
+    others: list[Unknown] = []
+    refused: FhirError | None = None
+    for target in targets:
+        try:
+            found = ask(target)
+        except FhirError as error:
+            if error.issues[0].code != "not-supported":
+                raise
+            refused = error
+        else:
+            if isinstance(found, Unknown):
+                others.append(found)
+            else:
+                filters[target] = found
+    if refused and not filters:
+        raise refused
+    return filters, others
 
 
 def _refer_to(types: Sequence[str]) -> Callable[[Sequence[Sequence[str]]], Any]:

@@ -1,7 +1,8 @@
 """Reference parameters (http://hl7.org/fhir/R4/search.html#reference).
 
 The index of a reference is a list of texts: `Type/id` and `*/id` for a resource of ours, the URL as it is
-for any other, and `identifier:` with the texts of a token for a logical reference.
+for any other, and `identifier:` with the texts of a token for a logical reference. `#` says that there is a
+reference, though to nothing that could be asked for: what is contained, or only has a name.
 """
 
 from __future__ import annotations
@@ -22,13 +23,16 @@ MODIFIERS: tuple[str, ...] = ("identifier", "[type]")
 
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 LOCAL = re.compile(r"([A-Z][A-Za-z]*)/([A-Za-z0-9\-.]{1,64})")
+UNNAMED = "#"
+
 VERSION = re.compile(r"/_history/[A-Za-z0-9\-.]{1,64}$")
 
 
 def extract(_: SearchParameter, values: Sequence[Any], frame: Frame) -> tuple[list[str], list[Scalar]]:
     """The texts to find the references by, and the references without version to sort them by."""
     keys = dict.fromkeys(key for value in values for key in _keys(value, frame.base))
-    return list(keys), [key for key in keys if not key.startswith(("*/", "identifier:"))]
+    order = [key for key in keys if not key.startswith(("*/", "identifier:"))]
+    return list(keys) or [UNNAMED for _ in values[:1]], order
 
 
 def compile(parameter: SearchParameter, modifier: str, values: Sequence[str], frame: Frame, _: datetime) -> Filter:

@@ -19,6 +19,9 @@ Summary: TypeAlias = Literal["true", "text", "data", "count", "false"]
 HasElement: TypeAlias = Callable[[str, str], bool]
 """Whether a type has an element of this name."""
 
+INCLUDES_MAX = 50
+ELEMENTS_MAX = 100
+
 ONCE = ("_summary", "_elements", "_type", CURSOR)
 
 
@@ -78,6 +81,7 @@ def parse(
     """
     given = [(name, value) for name, value in pairs if value.strip(", ")]
     said = _once(given)
+    _limit("includes", sum(name.partition(":")[0] in include.NAMES for name, _ in given), INCLUDES_MAX)
     chosen = _types(said["_type"], choice) if choice and "_type" in said else tuple(types)
     notes: list[Issue] = []
     kept: list[tuple[str, str]] = []
@@ -103,7 +107,7 @@ def parse(
         raise FhirError.of([replace(note, severity="error") for note in notes], status=400)
     view = View(_summary(said.get("_summary", "false")), elements)
     _refuse_together(view, includes)
-    return Results(view, tuple(includes), chosen, said.get(CURSOR), tuple(kept), tuple(notes))
+    return Results(view, tuple(dict.fromkeys(includes)), chosen, said.get(CURSOR), tuple(kept), tuple(notes))
 
 
 def view_of(pairs: Sequence[tuple[str, str]]) -> View:
@@ -151,7 +155,9 @@ def _elements(
     """The names that are elements, and a warning for each that is none."""
     known: list[str] = []
     unknown: list[Issue] = []
-    for name in _names(text):
+    names = _names(text)
+    _limit("names in '_elements'", len(names), ELEMENTS_MAX)
+    for name in names:
         type, _, element = name.rpartition(".")
         if any(has_element(each, element) for each in types if not type) or (
             type in scope.rows and has_element(type, element)
@@ -169,6 +175,11 @@ def _refuse_together(view: View, includes: Sequence[Include]) -> None:
     if includes and view.summary == "text":
         text = "'_summary=text' cannot be used together with '_include' or '_revinclude'."
         raise FhirError("value", text, status=400)
+
+
+def _limit(what: str, count: int, most: int) -> None:
+    if count > most:
+        raise FhirError("too-costly", f"A search has at most {most} {what}, not {count}.", status=400)
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -115,4 +115,6 @@ def part(parameter: SearchParameter, folded: str) -> str:
             f"'{parameter.code}' looks for at most {CONTAINS_LENGTH_MAX} characters inside of texts.",
             status=400,
         )
+    if "\0" in folded:
+        raise FhirError("value", f"'{parameter.code}': a null character cannot be looked for.", status=400)
     return re.escape(folded)

@@ -89,10 +89,10 @@ def _pairs(value: Any) -> Iterator[tuple[str | None, str]]:
 
 
 def _shown(value: Any) -> Iterator[str]:
-    """The texts of a CodeableConcept and its codings, of a Coding, of the type of an Identifier."""
+    """The texts of a CodeableConcept and its codings, the display of a Coding, the text of an Identifier's type."""
     of_type = value.get("type")
-    concept = of_type if isinstance(of_type, dict) else value
-    shown = [concept.get("text"), concept.get("display"), *(each.get("display") for each in concept.get("coding", ()))]
+    shown = [value.get("text"), value.get("display"), of_type.get("text") if isinstance(of_type, dict) else None]
+    shown += [coding.get("display") for coding in value.get("coding", ())]
     for text in filter(None, shown):
         if folded := fold(text)[:TEXT_LENGTH_MAX]:
             yield f"{TEXT}{folded}"

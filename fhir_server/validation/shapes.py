@@ -111,11 +111,13 @@ class Shape:
     choices: Mapping[str, bool]
 
 
-@cache
 def resource_shape(type: str) -> Shape | None:
     """The shape of a resource type; None if R4 has no such type, or the models have not."""
-    if type not in RESOURCE_TYPES:
-        return None
+    return _modelled(type) if type in RESOURCE_TYPES else None
+
+
+@cache
+def _modelled(type: str) -> Shape | None:
     try:
         return shape(get_fhir_model_class(type))
     except (KeyError, ValueError):

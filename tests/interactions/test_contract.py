@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from lxml import etree
+from motor.motor_asyncio import AsyncIOMotorClient
 
 from fhir_server.app import create
 from fhir_server.resources import ROWS
@@ -36,16 +37,17 @@ async def base(mongodb_uri: str) -> AsyncIterator[httpx.AsyncClient]:
     """A server with the test clinic in it, which these tests only add to."""
     settings = Settings(mongodb_uri=mongodb_uri, database=f"contract_{uuid.uuid4().hex}", log_level="error")
     async with AsyncExitStack() as stack:
+        mongodb: AsyncIOMotorClient[Json] = AsyncIOMotorClient(mongodb_uri)
+        stack.callback(mongodb.close)
+        stack.push_async_callback(mongodb.drop_database, settings.database)
         app = create(settings, lambda: NOW)
         await stack.enter_async_context(app.router.lifespan_context(app))
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         client = await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url=BASE))
         client.headers["accept"] = JSON
         for resource in CLINIC:
-            (await client.put(f"/{resource['resourceType']}/{resource['id']}", json=resource)).raise_for_status()
+            (await client.put(url_of(resource), json=resource)).raise_for_status()
         yield client
-        store = app.state.server.store
-        await store.db.client.drop_database(store.db.name)
 
 
 def build(type: str, **more: Any) -> Json:

@@ -9,12 +9,16 @@ from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeAlias
+from urllib.parse import urlencode
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.requests import Request as Asked
 
 from fhir_server import document, markup
-from fhir_server.wire import PARSERS, PRINTERS
+from fhir_server.wire import PARSERS, PRINTERS, negotiate
 from tests.clinic import BUILDERS, patient
 from tests.outcomes import assert_outcome
 
@@ -98,6 +102,28 @@ async def test_a_format_that_there_is_not_is_not_acceptable(client: httpx.AsyncC
 async def test_format_goes_before_accept(client: httpx.AsyncClient, format: str, answer: str) -> None:
     for accept in (JSON, XML, "image/png"):
         assert media(await client.get(f"/metadata?_format={format}", headers={"Accept": accept})) == answer
+
+
+@given(
+    st.text(st.characters(max_codepoint=255), max_size=30)
+    | st.from_regex(r"[a-z*]+/[a-z*+]+(;q=[0-9.]+)?", fullmatch=True)
+)
+def test_whatever_is_asked_for_is_a_format_of_ours_or_none(text: str) -> None:
+    for headers, query in (([(b"accept", text.encode("latin-1"))], ""), ([], urlencode({"_format": text}))):
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": headers, "query_string": query.encode()}
+        assert negotiate(Asked(scope)) in {None, *PRINTERS}
+
+
+async def test_caches_ask_each_time(client: httpx.AsyncClient) -> None:
+    for path in ("/metadata", "/Patient", "/Patient/nobody"):
+        assert "no-cache" in (await client.get(path)).headers["cache-control"]
+
+
+async def test_a_form_says_its_format_too(client: httpx.AsyncClient) -> None:
+    found = await client.post("/Patient/_search", data={"_format": "xml", "_pretty": "true"})
+    assert media(found) == XML
+    assert found.content.count(b"\n") > 2
+    assert_outcome(await client.post("/Patient/_search", data={"_format": "ttl"}), 406, "not-supported")
 
 
 @pytest.mark.parametrize("format", ["ttl", "html", "application/fhir%2Bjson;fhirVersion=5.0"])

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from fhir_server import routing
 from fhir_server.definitions import Request, Response
+from fhir_server.outcome import FhirError
 from fhir_server.settings import Settings
 from fhir_server.writing import Server
 from tests.outcomes import assert_outcome
@@ -134,6 +135,14 @@ async def test_a_search_is_posted_as_a_form(client: httpx.AsyncClient) -> None:
     assert_outcome(await client.post("/Patient/_search", json={"_id": "1"}), 415, "not-supported")
 
 
+async def test_a_header_that_is_sent_twice_is_one_list(client: httpx.AsyncClient) -> None:
+    twice = [("Prefer", "handling=strict"), ("Prefer", "return=minimal"), ("If-None-Match", 'W/"7"')]
+    created = await client.put("/Patient/p", json={"resourceType": "Patient", "id": "p"}, headers=twice)
+    assert (created.status_code, created.content) == (201, b"")
+    known = [("If-None-Match", 'W/"1"'), ("If-None-Match", 'W/"2"')]
+    assert (await client.get("/Patient/p", headers=known)).status_code == 304
+
+
 async def test_parameters_that_are_not_utf_8_are_refused(client: httpx.AsyncClient) -> None:
     assert_outcome(await client.get("/Patient?name=%ff"), 400, "invalid")
     form = {"content-type": "application/x-www-form-urlencoded"}
@@ -142,6 +151,7 @@ async def test_parameters_that_are_not_utf_8_are_refused(client: httpx.AsyncClie
 
 async def test_a_slash_too_many_is_not_found(client: httpx.AsyncClient) -> None:
     assert_outcome(await client.get("/Patient/"), 404, "not-found")
+    assert_outcome(await client.get(f"{client.base_url}/Patient"), 404, "not-found")
 
 
 async def test_the_base_with_and_without_a_slash_is_the_same(client: httpx.AsyncClient) -> None:
@@ -277,3 +287,18 @@ async def test_the_statement_has_a_tag_and_is_not_sent_twice(client_with: Openin
     changed = await other.get("/metadata", headers={"If-None-Match": first.headers["etag"]})
     assert changed.status_code == 200
     assert changed.headers["etag"] != first.headers["etag"]
+
+
+async def test_a_request_that_comes_inside_another_is_answered_as_over_http(client: httpx.AsyncClient) -> None:
+    dispatch = client.app.state.server.dispatch  # type: ignore[attr-defined]
+    body = {"resourceType": "Patient", "id": "p"}
+    put = await dispatch(Request("PUT", "", "Patient/p", body=body, headers={"prefer": "return=minimal"}))
+    assert (put.status, put.resource, put.headers["ETag"]) == (201, None, 'W/"1"')
+    assert put.headers["Location"] == f"{client.base_url}Patient/p/_history/1"
+    assert (await dispatch(Request("GET", "", "/Patient/p"))).resource["id"] == "p"
+    known = await dispatch(Request("GET", "", "Patient/p", headers={"if-none-match": 'W/"1"'}))
+    assert (known.status, known.resource) == (304, None)
+    for method, path, status in (("GET", "Unicorn/1", 404), ("PUT", "metadata", 405)):
+        with pytest.raises(FhirError) as refused:
+            await dispatch(Request(method, "", path))
+        assert refused.value.status == status

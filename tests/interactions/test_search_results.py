@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from fhir_server.search import include
+from fhir_server.search import include, results
 from fhir_server.store import counted
 from tests.clinic import (
     REASON,
@@ -230,6 +230,27 @@ async def test_so_many_references_are_followed_and_it_is_said(
     beyond = await ask(client, "/Appointment?_include=Appointment:actor")
     assert len(names(beyond, "include")) == 2
     assert len(warnings(beyond)) == 1
+
+
+async def test_a_page_that_is_full_says_what_the_next_step_would_have_found(
+    client_with: Callable[..., Awaitable[httpx.AsyncClient]],
+) -> None:
+    client = await client_with(included_max=1)
+    await put(client, patient("a"), {**appointment(status="proposed", actors=("Patient/a",)), "id": "x"})
+    url = "/Appointment?_include=Appointment:patient&_revinclude:iterate=Encounter:patient"
+    assert warnings(await ask(client, url)) == []
+    await put(client, encounter(subject={"reference": "Patient/a"}))
+    bundle = await ask(client, url)
+    assert (names(bundle, "include"), len(warnings(bundle))) == (["Patient/a"], 1)
+
+
+async def test_so_many_includes_and_elements_can_be_asked_for(client: httpx.AsyncClient) -> None:
+    pair = "_include=Patient:organization"
+    await ask(client, f"/Patient?{'&'.join([pair] * results.INCLUDES_MAX)}")
+    assert_outcome(await client.get(f"/Patient?{'&'.join([pair] * (results.INCLUDES_MAX + 1))}"), 400, "too-costly")
+    elements = ",".join(f"x{number}" for number in range(results.ELEMENTS_MAX))
+    assert len(warnings(await ask(client, f"/Patient?_elements={elements}"))) == results.ELEMENTS_MAX
+    assert_outcome(await client.get(f"/Patient?_elements={elements},y"), 400, "too-costly")
 
 
 @pytest.mark.parametrize(
@@ -563,6 +584,8 @@ async def test_what_several_types_have_can_be_searched_over_them(network: httpx.
         "family=ash",
         "_type=Patient,Slot&family=ash",
         "_type=Patient,Slot&_sort=family",
+        "_type=Location,StructureDefinition&type=x",
+        "_type=Location,StructureDefinition&_sort=-type",
         "_type=Patient,Banana",
         "_type=Observation",
         "_type=Patient&_type=Slot",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fhir_server.definitions import Operation, Parameter, Request, Response
 from fhir_server.operations import OPERATIONS
@@ -265,6 +268,25 @@ def test_a_resource_that_is_given_must_be_valid_and_its_problems_are_where_they_
             by_body(taking("Patient"), body)
         assert refusal.value.issues[0].expression == (where,)
         assert by_body(taking("Resource"), body)["given"] == [wrong]
+
+
+_LEAVES = (
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.sampled_from(["Patient", "Parameters", "a"])
+)
+_NAMES = st.sampled_from(
+    ["resourceType", "parameter", "part", "name", "resource", "valueCode", "valueMeta", "value", "x"]
+)
+_JSON = st.recursive(
+    _LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_NAMES, inner, max_size=4), max_leaves=12
+)
+
+
+@given(st.dictionaries(_NAMES, _JSON, max_size=4), st.booleans())
+def test_no_body_is_a_fault_of_ours(body: Json, is_parameters: bool) -> None:
+    shaped = {**body, "resourceType": "Parameters"} if is_parameters else body
+    for tried in (PARTED, taking("Resource"), taking("Patient"), taking("Element"), taking("code")):
+        with suppress(FhirError):
+            by_body(tried, shaped)
 
 
 RESULT = (

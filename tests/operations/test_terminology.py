@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 
 from fhir_server import terminology
 from fhir_server.outcome import CANONICAL, FhirError
 from fhir_server.resources import ROWS
 from fhir_server.scheduling import lifecycle
+from fhir_server.terminology.extract import extract
 from fhir_server.validation.shapes import Shape, resource_shape, shape
+from tests import hl7
 from tests.outcomes import assert_outcome
 
 STATUSES = "http://hl7.org/fhir/ValueSet/appointmentstatus"
@@ -67,13 +71,13 @@ def codes(response: httpx.Response) -> list[str]:
     return [one["code"] for one in response.json()["expansion"].get("contains", ())]
 
 
-async def test_a_value_set_expands_by_url_and_by_id(client: httpx.AsyncClient) -> None:
-    by_url = await client.get("/ValueSet/$expand", params={"url": STATUSES})
+async def test_a_value_set_expands_by_url_and_by_id(reader: httpx.AsyncClient) -> None:
+    by_url = await reader.get("/ValueSet/$expand", params={"url": STATUSES})
     assert codes(by_url) == list(concepts(STATUS))
     assert set(codes(by_url)) == set(lifecycle.APPOINTMENT)
-    by_id = await client.get("/ValueSet/appointmentstatus/$expand")
+    by_id = await reader.get("/ValueSet/appointmentstatus/$expand")
     assert by_id.json()["expansion"]["contains"] == by_url.json()["expansion"]["contains"]
-    posted = await client.post("/ValueSet/$expand", json=parameters(url_Uri=STATUSES))
+    posted = await reader.post("/ValueSet/$expand", json=parameters(url_Uri=STATUSES))
     assert posted.json() == by_url.json()
     body = by_url.json()
     assert (body["resourceType"], body["url"], body["expansion"]["total"]) == ("ValueSet", STATUSES, 10)
@@ -83,63 +87,63 @@ async def test_a_value_set_expands_by_url_and_by_id(client: httpx.AsyncClient) -
 
 
 @pytest.mark.parametrize("url", [url for url in terminology.value_sets() if url not in NOT_HERE])
-async def test_every_value_set_expands(client: httpx.AsyncClient, url: str) -> None:
-    response = await client.get("/ValueSet/$expand", params={"url": url})
+async def test_every_value_set_expands(reader: httpx.AsyncClient, url: str) -> None:
+    response = await reader.get("/ValueSet/$expand", params={"url": url})
     found = codes(response)
     assert found
     assert len(set(found)) == len(found) == response.json()["expansion"]["total"]
 
 
 @pytest.mark.parametrize("url", [*NOT_HERE, "http://hl7.org/fhir/ValueSet/c80-practice-codes"])
-async def test_a_value_set_of_codes_that_are_not_here_is_not_expanded(client: httpx.AsyncClient, url: str) -> None:
-    issue = assert_outcome(await client.get("/ValueSet/$expand", params={"url": url}), 422, "not-supported")
+async def test_a_value_set_of_codes_that_are_not_here_is_not_expanded(reader: httpx.AsyncClient, url: str) -> None:
+    issue = assert_outcome(await reader.get("/ValueSet/$expand", params={"url": url}), 422, "not-supported")
     assert url in issue["diagnostics"]
 
 
-async def test_an_expansion_has_what_a_filter_leaves(client: httpx.AsyncClient) -> None:
+async def test_an_expansion_has_what_a_filter_leaves(reader: httpx.AsyncClient) -> None:
     url = "http://hl7.org/fhir/ValueSet/service-type"
-    found = await client.get("/ValueSet/$expand", params={"url": url, "filter": "ORTHO surg"})
+    found = await reader.get("/ValueSet/$expand", params={"url": url, "filter": "ORTHO surg"})
     assert [one["display"] for one in found.json()["expansion"]["contains"]] == ["Orthopaedic Surgery"]
-    assert codes(await client.get("/ValueSet/$expand", params={"url": STATUSES, "filter": "noshow"})) == ["noshow"]
-    nothing = await client.get("/ValueSet/$expand", params={"url": STATUSES, "filter": "banana"})
+    assert codes(await reader.get("/ValueSet/$expand", params={"url": STATUSES, "filter": "noshow"})) == ["noshow"]
+    nothing = await reader.get("/ValueSet/$expand", params={"url": STATUSES, "filter": "banana"})
     assert codes(nothing) == []
     assert nothing.json()["expansion"]["total"] == 0
 
 
-async def test_an_expansion_comes_in_pages(client: httpx.AsyncClient) -> None:
-    whole = codes(await client.get("/ValueSet/$expand", params={"url": STATUSES}))
+async def test_an_expansion_comes_in_pages(reader: httpx.AsyncClient) -> None:
+    whole = codes(await reader.get("/ValueSet/$expand", params={"url": STATUSES}))
     pages = [
-        await client.get("/ValueSet/$expand", params={"url": STATUSES, "offset": offset, "count": 4})
+        await reader.get("/ValueSet/$expand", params={"url": STATUSES, "offset": offset, "count": 4})
         for offset in (0, 4, 8, 12)
     ]
     assert [codes(page) for page in pages] == [whole[:4], whole[4:8], whole[8:], []]
     assert {page.json()["expansion"]["total"] for page in pages} == {10}
     assert pages[1].json()["expansion"]["offset"] == 4
-    counted = await client.get("/ValueSet/$expand", params={"url": STATUSES, "count": 0})
+    counted = await reader.get("/ValueSet/$expand", params={"url": STATUSES, "count": 0})
     assert codes(counted) == []
     assert counted.json()["expansion"]["total"] == 10
-    assert_outcome(await client.get("/ValueSet/$expand", params={"url": STATUSES, "offset": -1}), 400, "value")
+    assert_outcome(await reader.get("/ValueSet/$expand", params={"url": STATUSES, "offset": -1}), 400, "value")
 
 
-async def test_an_expansion_has_what_is_asked_of_each_code(client: httpx.AsyncClient) -> None:
+async def test_an_expansion_has_what_is_asked_of_each_code(reader: httpx.AsyncClient) -> None:
     url = "/ValueSet/v2-0276/$expand"
-    plain = (await client.get(url)).json()
+    plain = (await reader.get(url)).json()
     assert not any("designation" in one for one in plain["expansion"]["contains"])
     asked = {"includeDesignations": "true", "includeDefinition": "true", "displayLanguage": "nl"}
-    more = (await client.get(url, params=asked)).json()
+    more = (await reader.get(url, params=asked)).json()
     assert more["expansion"]["contains"][0]["designation"][0]["language"] == "nl"
     assert more["compose"] == {"include": [{"system": APPOINTMENT_TYPE}]}
 
 
-async def test_retired_and_grouping_codes_are_left_out_on_request(client: httpx.AsyncClient) -> None:
+async def test_retired_and_grouping_codes_are_left_out_on_request(reader: httpx.AsyncClient) -> None:
     policies = "http://terminology.hl7.org/ValueSet/v3-InformationSensitivityPolicy"
-    every = (await client.get("/ValueSet/$expand", params={"url": policies})).json()["expansion"]["contains"]
+    every = (await reader.get("/ValueSet/$expand", params={"url": policies})).json()["expansion"]["contains"]
     grouping = {one["code"] for one in every if one.get("abstract")}
     retired = {one["code"] for one in every if one.get("inactive")}
     assert grouping
-    usable = set(codes(await client.get("/ValueSet/$expand", params={"url": policies, "excludeNotForUI": "true"})))
+    usable = set(codes(await reader.get("/ValueSet/$expand", params={"url": policies, "excludeNotForUI": "true"})))
     assert usable == {one["code"] for one in every} - grouping
-    active = set(codes(await client.get("/ValueSet/$expand", params={"url": policies, "activeOnly": "true"})))
+    active = set(codes(await reader.get("/ValueSet/$expand", params={"url": policies, "activeOnly": "true"})))
     assert active == {one["code"] for one in every} - retired
     assert any(concept.inactive for concept in concepts(ACT_CODE).values())
 
@@ -160,17 +164,17 @@ def test_a_code_below_two_others_is_found_below_both() -> None:
     assert all(concept.code in known[above].children for concept in known.values() for above in concept.parents)
 
 
-async def test_what_there_is_no_value_set_of_is_not_found(client: httpx.AsyncClient) -> None:
-    assert_outcome(await client.get("/ValueSet/$expand", params={"url": "http://x.example/none"}), 404, "not-found")
-    assert_outcome(await client.get("/ValueSet/none/$expand"), 404, "not-found")
+async def test_what_there_is_no_value_set_of_is_not_found(reader: httpx.AsyncClient) -> None:
+    assert_outcome(await reader.get("/ValueSet/$expand", params={"url": "http://x.example/none"}), 404, "not-found")
+    assert_outcome(await reader.get("/ValueSet/none/$expand"), 404, "not-found")
     versioned = {"url": f"{STATUSES}|4.0.1"}
-    assert len(codes(await client.get("/ValueSet/$expand", params=versioned))) == 10
-    assert_outcome(await client.get("/ValueSet/$expand", params={"url": f"{STATUSES}|3.0.2"}), 404, "not-found")
+    assert len(codes(await reader.get("/ValueSet/$expand", params=versioned))) == 10
+    assert_outcome(await reader.get("/ValueSet/$expand", params={"url": f"{STATUSES}|3.0.2"}), 404, "not-found")
     other = {"url": STATUSES, "valueSetVersion": "3.0.2"}
-    assert_outcome(await client.get("/ValueSet/$expand", params=other), 404, "not-found")
-    assert_outcome(await client.get("/ValueSet/$expand"), 400, "required")
+    assert_outcome(await reader.get("/ValueSet/$expand", params=other), 404, "not-found")
+    assert_outcome(await reader.get("/ValueSet/$expand"), 400, "required")
     unknown = {"url": STATUSES, "contextDirection": "incoming"}
-    assert_outcome(await client.get("/ValueSet/$expand", params=unknown), 400, "invalid")
+    assert_outcome(await reader.get("/ValueSet/$expand", params=unknown), 400, "invalid")
 
 
 IN_SET = [
@@ -186,80 +190,85 @@ IN_SET = [
 
 @pytest.mark.parametrize(("asked", "result", "display"), IN_SET)
 async def test_a_value_set_has_a_code_or_says_why_not(
-    client: httpx.AsyncClient, asked: dict[str, str], result: bool, display: str | None
+    reader: httpx.AsyncClient, asked: dict[str, str], result: bool, display: str | None
 ) -> None:
-    response = await client.get("/ValueSet/$validate-code", params={"url": STATUSES, **asked})
+    response = await reader.get("/ValueSet/$validate-code", params={"url": STATUSES, **asked})
     answer = said(response)
     assert (answer["result"], answer.get("display"), "message" in answer) == (result, display, not result)
     coding = {**asked, "system": asked["system"]}
-    posted = await client.post("/ValueSet/appointmentstatus/$validate-code", json=parameters(coding_Coding=coding))
+    posted = await reader.post("/ValueSet/appointmentstatus/$validate-code", json=parameters(coding_Coding=coding))
     assert said(posted) == answer
 
 
-async def test_one_right_coding_makes_a_codeable_concept_right(client: httpx.AsyncClient) -> None:
+async def test_one_right_coding_makes_a_codeable_concept_right(reader: httpx.AsyncClient) -> None:
     wrong, right = {"system": STATUS, "code": "banana"}, {"system": STATUS, "code": "booked"}
     for codings, result in (([wrong, right], True), ([wrong, wrong], False)):
         body = parameters(url_Uri=STATUSES, codeableConcept_CodeableConcept={"coding": codings})
-        assert said(await client.post("/ValueSet/$validate-code", json=body))["result"] is result
+        assert said(await reader.post("/ValueSet/$validate-code", json=body))["result"] is result
     empty = parameters(url_Uri=STATUSES, codeableConcept_CodeableConcept={"text": "booked"})
-    assert_outcome(await client.post("/ValueSet/$validate-code", json=empty), 400, "required")
+    assert_outcome(await reader.post("/ValueSet/$validate-code", json=empty), 400, "required")
 
 
-async def test_a_code_is_given_in_one_way_and_with_its_system(client: httpx.AsyncClient) -> None:
+async def test_a_code_is_given_in_one_way_and_with_its_system(reader: httpx.AsyncClient) -> None:
     url = "/ValueSet/appointmentstatus/$validate-code"
-    assert_outcome(await client.get(url, params={"code": "booked"}), 400, "required")
-    assert_outcome(await client.get(url), 400, "required")
+    assert_outcome(await reader.get(url, params={"code": "booked"}), 400, "required")
+    assert_outcome(await reader.get(url), 400, "required")
     both = parameters(code_Code="booked", system_Uri=STATUS, coding_Coding={"system": STATUS, "code": "booked"})
-    assert_outcome(await client.post(url, json=both), 400, "value")
+    assert_outcome(await reader.post(url, json=both), 400, "value")
 
 
-async def test_a_code_that_groups_others_is_right_only_on_request(client: httpx.AsyncClient) -> None:
+async def test_a_code_that_groups_others_is_right_only_on_request(reader: httpx.AsyncClient) -> None:
     grouping = {"url": "http://terminology.hl7.org/ValueSet/v3-InformationSensitivityPolicy", "system": ACT_CODE}
     grouping["code"] = "_InformationSensitivityPolicy"
-    assert said(await client.get("/ValueSet/$validate-code", params=grouping))["result"] is False
-    allowed = await client.get("/ValueSet/$validate-code", params={**grouping, "abstract": "true"})
+    assert said(await reader.get("/ValueSet/$validate-code", params=grouping))["result"] is False
+    allowed = await reader.get("/ValueSet/$validate-code", params={**grouping, "abstract": "true"})
     assert said(allowed)["result"] is True
 
 
-async def test_what_is_known_of_a_value_set_that_is_not_whole_is_answered(client: httpx.AsyncClient) -> None:
+async def test_what_is_known_of_a_value_set_that_is_not_whole_is_answered(reader: httpx.AsyncClient) -> None:
     url = "/ValueSet/practitioner-role/$validate-code"
-    assert said(await client.get(url, params={"system": ROLE, "code": "doctor"}))["result"] is True
-    assert said(await client.get(url, params={"system": ROLE, "code": "banana"}))["result"] is False
+    assert said(await reader.get(url, params={"system": ROLE, "code": "doctor"}))["result"] is True
+    assert said(await reader.get(url, params={"system": ROLE, "code": "banana"}))["result"] is False
     snomed = {"system": "http://snomed.info/sct", "code": "223366009"}
-    assert_outcome(await client.get(url, params=snomed), 422, "not-supported")
+    assert_outcome(await reader.get(url, params=snomed), 422, "not-supported")
+    for known, status in (("doctor", 200), ("banana", 422)):
+        concept = {"coding": [snomed, {"system": ROLE, "code": known}]}
+        response = await reader.post(url, json=parameters(codeableConcept_CodeableConcept=concept))
+        assert response.status_code == status
 
 
-async def test_languages_and_units_are_known_though_their_systems_are_not(client: httpx.AsyncClient) -> None:
+async def test_languages_and_units_are_known_though_their_systems_are_not(reader: httpx.AsyncClient) -> None:
     german = {"url": "http://hl7.org/fhir/ValueSet/languages", "system": "urn:ietf:bcp:47", "code": "de-CH"}
-    assert said(await client.get("/ValueSet/$validate-code", params=german))["display"] == "German (Switzerland)"
+    assert said(await reader.get("/ValueSet/$validate-code", params=german))["display"] == "German (Switzerland)"
     unit = {"url": "http://hl7.org/fhir/ValueSet/duration-units", "system": "http://unitsofmeasure.org", "code": "x"}
-    assert said(await client.get("/ValueSet/$validate-code", params=unit))["result"] is False
+    assert said(await reader.get("/ValueSet/$validate-code", params=unit))["result"] is False
 
 
-async def test_a_code_system_has_a_code_or_says_why_not(client: httpx.AsyncClient) -> None:
+async def test_a_code_system_has_a_code_or_says_why_not(reader: httpx.AsyncClient) -> None:
     async def ask(**query: str) -> dict[str, Any]:
-        response = await client.get("/CodeSystem/$validate-code", params=query)
+        response = await reader.get("/CodeSystem/$validate-code", params=query)
         return said(response)
 
     assert await ask(url=STATUS, code="noshow") == {"result": True, "display": "No Show"}
     assert (await ask(url=STATUS, code="banana"))["result"] is False
     assert (await ask(url=STATUS, code="noshow", display="Booked"))["message"] == "noshow is No Show, not Booked"
     assert (await ask(url=ACT_CODE, code="_ActEncounterCode"))["result"] is False
-    ours = await client.get("/CodeSystem/appointment-word/$validate-code", params={"code": "patient-confirmed"})
+    ours = await reader.get("/CodeSystem/appointment-word/$validate-code", params={"code": "patient-confirmed"})
     assert said(ours)["result"] is True
+    assert (await ask(url=f"{STATUS}|4.0.1", code="noshow"))["result"] is True
     bare = parameters(coding_Coding={"system": STATUS, "code": "noshow"})
-    assert said(await client.post("/CodeSystem/$validate-code", json=bare))["result"] is True
+    assert said(await reader.post("/CodeSystem/$validate-code", json=bare))["result"] is True
     elsewhere = parameters(url_Uri=STATUS, coding_Coding={"system": ACT_CODE, "code": "noshow"})
-    assert said(await client.post("/CodeSystem/$validate-code", json=elsewhere))["result"] is False
+    assert said(await reader.post("/CodeSystem/$validate-code", json=elsewhere))["result"] is False
     unknown = {"url": "http://snomed.info/sct", "code": "1"}
-    assert_outcome(await client.get("/CodeSystem/$validate-code", params=unknown), 404, "not-found")
-    assert_outcome(await client.get("/CodeSystem/$validate-code", params={"code": "x"}), 400, "required")
+    assert_outcome(await reader.get("/CodeSystem/$validate-code", params=unknown), 404, "not-found")
+    assert_outcome(await reader.get("/CodeSystem/$validate-code", params={"code": "x"}), 400, "required")
     other = {"url": STATUS, "version": "3.0.2", "code": "noshow"}
-    assert_outcome(await client.get("/CodeSystem/$validate-code", params=other), 404, "not-found")
+    assert_outcome(await reader.get("/CodeSystem/$validate-code", params=other), 404, "not-found")
 
 
-async def test_a_code_is_looked_up(client: httpx.AsyncClient) -> None:
-    response = await client.get("/CodeSystem/$lookup", params={"system": ACT_CODE, "code": "IMP"})
+async def test_a_code_is_looked_up(reader: httpx.AsyncClient) -> None:
+    response = await reader.get("/CodeSystem/$lookup", params={"system": ACT_CODE, "code": "IMP"})
     answer = said(response)
     assert (answer["display"], answer["version"]) == ("inpatient encounter", "2018-08-12")
     properties: dict[str, list[Any]] = {}
@@ -270,29 +279,29 @@ async def test_a_code_is_looked_up(client: httpx.AsyncClient) -> None:
     assert properties["inactive"] == [False]
     assert properties["definition"][0].startswith("A patient encounter where a patient is admitted")
     coding = parameters(coding_Coding={"system": ACT_CODE, "code": "IMP"})
-    assert said(await client.post("/CodeSystem/$lookup", json=coding)) == answer
+    assert said(await reader.post("/CodeSystem/$lookup", json=coding)) == answer
 
 
-async def test_a_lookup_gives_the_properties_that_are_asked_for(client: httpx.AsyncClient) -> None:
+async def test_a_lookup_gives_the_properties_that_are_asked_for(reader: httpx.AsyncClient) -> None:
     asked = {"system": ACT_CODE, "code": "_ActEncounterCode", "property": ["notSelectable", "child"]}
-    answer = said(await client.get("/CodeSystem/$lookup", params=asked))
+    answer = said(await reader.get("/CodeSystem/$lookup", params=asked))
     assert {one["code"] for one in answer["property"]} == {"notSelectable", "child"}
-    dutch = said(await client.get("/CodeSystem/$lookup", params={"system": APPOINTMENT_TYPE, "code": "CHECKUP"}))
+    dutch = said(await reader.get("/CodeSystem/$lookup", params={"system": APPOINTMENT_TYPE, "code": "CHECKUP"}))
     assert dutch["designation"][0]["value"].startswith("Routinecontrole")
     spoken = {"url": APPOINTMENT_TYPE, "code": "CHECKUP", "display": dutch["designation"][0]["value"]}
-    assert said(await client.get("/CodeSystem/$validate-code", params=spoken))["result"] is True
+    assert said(await reader.get("/CodeSystem/$validate-code", params=spoken))["result"] is True
 
 
-async def test_what_cannot_be_looked_up_is_not_found(client: httpx.AsyncClient) -> None:
+async def test_what_cannot_be_looked_up_is_not_found(reader: httpx.AsyncClient) -> None:
     for asked in (
         {"system": STATUS, "code": "banana"},
         {"system": "http://loinc.org", "code": "1"},
         {"system": STATUS, "code": "booked", "version": "3.0.2"},
     ):
-        assert_outcome(await client.get("/CodeSystem/$lookup", params=asked), 404, "not-found")
-    assert_outcome(await client.get("/CodeSystem/$lookup", params={"code": "booked"}), 400, "required")
-    assert_outcome(await client.get("/CodeSystem/$lookup", params={"system": STATUS}), 400, "required")
-    assert_outcome(await client.get("/CodeSystem/appointmentstatus/$lookup"), 404, "not-found")
+        assert_outcome(await reader.get("/CodeSystem/$lookup", params=asked), 404, "not-found")
+    assert_outcome(await reader.get("/CodeSystem/$lookup", params={"code": "booked"}), 400, "required")
+    assert_outcome(await reader.get("/CodeSystem/$lookup", params={"system": STATUS}), 400, "required")
+    assert_outcome(await reader.get("/CodeSystem/appointmentstatus/$lookup"), 404, "not-found")
 
 
 def translations(response: httpx.Response) -> list[tuple[str, str]]:
@@ -301,28 +310,28 @@ def translations(response: httpx.Response) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("word", lifecycle.WORDS, ids=lambda word: word.code)
 async def test_each_word_of_the_products_translates_to_a_status_and_back(
-    client: httpx.AsyncClient, word: lifecycle.Word
+    reader: httpx.AsyncClient, word: lifecycle.Word
 ) -> None:
-    forth = await client.get("/ConceptMap/appointment-word-to-status/$translate", params={"code": word.code})
+    forth = await reader.get("/ConceptMap/appointment-word-to-status/$translate", params={"code": word.code})
     assert translations(forth) == [(word.status, "equivalent" if word.exact else "wider")]
-    back = await client.get("/ConceptMap/appointment-status-to-word/$translate", params={"code": word.status})
+    back = await reader.get("/ConceptMap/appointment-status-to-word/$translate", params={"code": word.status})
     assert word.code in {code for code, _ in translations(back)}
 
 
 @pytest.mark.parametrize("status", lifecycle.APPOINTMENT)
-async def test_a_map_read_backwards_says_what_the_map_back_says(client: httpx.AsyncClient, status: str) -> None:
+async def test_a_map_read_backwards_says_what_the_map_back_says(reader: httpx.AsyncClient, status: str) -> None:
     asked = {"code": status, "system": STATUS}
-    back = await client.get("/ConceptMap/appointment-status-to-word/$translate", params=asked)
-    backwards = await client.get(
+    back = await reader.get("/ConceptMap/appointment-status-to-word/$translate", params=asked)
+    backwards = await reader.get(
         "/ConceptMap/appointment-word-to-status/$translate", params={**asked, "reverse": "true"}
     )
     assert sorted(translations(backwards)) == sorted(translations(back))
     assert said(backwards)["match"][0]["concept"]["system"] == WORD
 
 
-async def test_a_translation_is_between_the_value_sets_that_are_named(client: httpx.AsyncClient) -> None:
+async def test_a_translation_is_between_the_value_sets_that_are_named(reader: httpx.AsyncClient) -> None:
     async def ask(**query: str) -> list[tuple[str, str]]:
-        return translations(await client.get("/ConceptMap/$translate", params=query))
+        return translations(await reader.get("/ConceptMap/$translate", params=query))
 
     assert await ask(code="noshow", system=STATUS, source=STATUSES, target=WORDS)
     assert not await ask(code="noshow", system=STATUS, target=STATUSES)
@@ -331,29 +340,29 @@ async def test_a_translation_is_between_the_value_sets_that_are_named(client: ht
     url = f"{CANONICAL}/ConceptMap/appointment-status-to-word"
     assert await ask(code="noshow", system=STATUS, url=url)
     assert_outcome(
-        await client.get("/ConceptMap/$translate", params={"code": "x", "url": url, "conceptMapVersion": "0"}),
+        await reader.get("/ConceptMap/$translate", params={"code": "x", "url": url, "conceptMapVersion": "0"}),
         404,
         "not-found",
     )
 
 
-async def test_each_coding_of_a_codeable_concept_is_translated(client: httpx.AsyncClient) -> None:
+async def test_each_coding_of_a_codeable_concept_is_translated(reader: httpx.AsyncClient) -> None:
     codings = [{"system": STATUS, "code": "booked"}, {"system": STATUS, "code": "noshow"}]
     url = "/ConceptMap/appointment-status-to-word/$translate"
-    whole = await client.post(url, json=parameters(codeableConcept_CodeableConcept={"coding": codings}))
-    singly = [translations(await client.post(url, json=parameters(coding_Coding=one))) for one in codings]
+    whole = await reader.post(url, json=parameters(codeableConcept_CodeableConcept={"coding": codings}))
+    singly = [translations(await reader.post(url, json=parameters(coding_Coding=one))) for one in codings]
     assert translations(whole) == [pair for one in singly for pair in one]
 
 
-async def test_what_is_not_translated_is_said(client: httpx.AsyncClient) -> None:
-    unknown = said(await client.get("/ConceptMap/$translate", params={"code": "banana"}))
+async def test_what_is_not_translated_is_said(reader: httpx.AsyncClient) -> None:
+    unknown = said(await reader.get("/ConceptMap/$translate", params={"code": "banana"}))
     assert unknown == {"result": False, "message": "No map here translates banana."}
-    assert_outcome(await client.get("/ConceptMap/none/$translate", params={"code": "x"}), 404, "not-found")
-    assert_outcome(await client.get("/ConceptMap/$translate"), 400, "required")
+    assert_outcome(await reader.get("/ConceptMap/none/$translate", params={"code": "x"}), 404, "not-found")
+    assert_outcome(await reader.get("/ConceptMap/$translate"), 400, "required")
     depends = {"name": "dependency", "part": [{"name": "element", "valueUri": "http://x.example"}]}
     body = parameters(code_Code="noshow")
     body["parameter"].append(depends)
-    assert_outcome(await client.post("/ConceptMap/$translate", json=body), 400, "invalid")
+    assert_outcome(await reader.post("/ConceptMap/$translate", json=body), 400, "invalid")
 
 
 def _bound(type: str) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -392,3 +401,10 @@ def test_every_required_binding_of_the_served_types_is_checked_by_the_validation
 def test_a_value_set_that_nobody_knows_is_refused_in_pure_code_too() -> None:
     with pytest.raises(FhirError, match="There is no ValueSet"):
         terminology.expand("http://x.example/none")
+
+
+@hl7.needed
+def test_the_files_are_what_hl7_published() -> None:
+    folder = Path(terminology.__file__).parent
+    for name, found in extract(hl7.FOLDER).items():
+        assert orjson.loads((folder / name).read_bytes()) == orjson.loads(orjson.dumps(found)), name

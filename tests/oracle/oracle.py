@@ -192,14 +192,18 @@ def is_token(_: World, found: Found, modifier: str, text: str) -> bool:
     return any(is_coded(pair, wanted, datatype) for value in there for pair in codings(datatype, value))
 
 
+CASELESS = ("ContactPoint", "boolean")
+"""What is compared without regard to case; a code may differ from another by nothing else."""
+
+
 def starts_with(text: str, wanted: str) -> bool:
     return fold(text).startswith(fold(plain(wanted)))
 
 
 def texts_of(datatype: str, value: Json) -> list[str]:
-    """What a code is shown as; an identifier is what its type is shown as."""
+    """What a code is shown as: the text of a concept, of an identifier's type, the display of a coding."""
     if datatype == "Identifier":
-        return texts_of("CodeableConcept", value.get("type", {}))
+        return [one for one in [value.get("type", {}).get("text")] if one]
     coded = [value] if datatype == "Coding" else value.get("coding", [])
     return [one for one in [value.get("text"), *(coding.get("display") for coding in coded)] if one]
 
@@ -227,7 +231,7 @@ def codings(datatype: str, value: Any) -> Iterator[tuple[str | None, str | None]
 def is_coded(pair: tuple[str | None, str | None], wanted: list[str], datatype: str) -> bool:
     system, code = pair
     if len(wanted) == 1:
-        return code == (wanted[0].lower() if datatype in ("ContactPoint", "boolean") else wanted[0])
+        return code == (wanted[0].lower() if datatype in CASELESS else wanted[0])
     if not wanted[1]:
         return system == wanted[0]
     return (system or "") == wanted[0] and code == wanted[1]
@@ -473,8 +477,19 @@ def compares(world: World, resource: Json, path: str, operator: str, value: str)
         return any(is_when("ap", (sl, sh), span_of(one, world.zone)) for one in found)
     if kind in ("date", "quantity"):
         return matches(world, resource, step, "", operator + value)
+    if operator in AFFIXES:
+        wanted = value.lower() if datatype in CASELESS else value
+        there = [code for one in found for _, code in codings(datatype, one) if code]
+        return any(AFFIXES[operator](code, wanted) for code in there)
     equal = matches(world, resource, step, "", value)
     return bool(found) and not equal if operator == "ne" else equal
+
+
+AFFIXES: dict[str, Callable[[str, str], bool]] = {
+    "co": str.__contains__,
+    "sw": str.startswith,
+    "ew": str.endswith,
+}
 
 
 def compares_text(datatype: str, texts: list[str], operator: str, wanted: str) -> bool:
@@ -483,6 +498,10 @@ def compares_text(datatype: str, texts: list[str], operator: str, wanted: str) -
         "eq": wanted in texts,
         "ne": bool(texts) and wanted not in texts,
         "co": any(wanted in one for one in texts),
+        "gt": any(one > wanted for one in texts),
+        "lt": any(one < wanted for one in texts),
+        "ge": any(one >= wanted for one in texts),
+        "le": any(one <= wanted for one in texts),
         "sw": any(start.startswith(wanted) for one in texts for start in starts(one, by_word)),
         "ew": any(one.endswith(wanted) for one in texts),
     }[operator]

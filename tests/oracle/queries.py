@@ -1,19 +1,21 @@
-"""Random searches, from the same pools as the resources."""
+"""Random searches: half of what they ask for is in the resources, the other half comes from the same pools."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from hypothesis import strategies as st
 
 from tests.oracle.clinics import BASE, CANONICALS, CODES, DATES, IDS, MOMENTS, SYSTEMS, TEXTS, UCUM, URIS
-from tests.oracle.elements import ELEMENTS
+from tests.oracle.elements import ELEMENTS, values
 from tests.oracle.expressions import All, Expression, Not, One, Test, Through
-from tests.oracle.oracle import PREFIXES, ROW, Pair
+from tests.oracle.oracle import PREFIXES, ROW, Pair, World, codings, parts, texts_of
 
 Texts = st.SearchStrategy[str]
+Pairs = st.SearchStrategy[Pair]
 
 DEPTH_MAX = 2
 """Steps of a chain, and of `_has` in `_has`."""
@@ -40,6 +42,9 @@ class Query:
         return f"{self.type}?" + "&".join(f"{name}={value}" for name, value in self.parameters())
 
 
+# What is asked for, whatever there is
+
+
 def escape(text: str) -> str:
     return re.sub(r"([,|$\\])", r"\\\1", text)
 
@@ -59,16 +64,9 @@ tokens = codes | joined("|", systems, codes) | codes.map("|{}".format) | systems
 contacts = pool("+1 555 0100", "Zoe@Example.org", "zoe@example.org", "555,1", "555")
 ids = pool(*IDS, "nobody")
 prefixes = st.sampled_from(("", *PREFIXES))
-TIMES = (
-    "2026-03-08T05:00Z",
-    "2026-03-08T00:00",
-    "2026-03-08T03:30",
-    "2026-11-01T01:30",
-    "2026-03-08T05:00:00",
-    "2026-03",
-)
-dates = joined("", prefixes, pool(*DATES, *MOMENTS, *TIMES, "2026-03-08T10:30:00.12Z", "2023", "2028-01-01"))
-numbers = joined("", prefixes, pool("30", "29.5", "30.0", "3e1", "0.5", "1", "60", "1800", "2e3", "7"))
+TIMES = ("2026-03-08T05:00Z", "2026-03-08T00:00", "2026-03-08T03:30", "2026-11-01T01:30", "2026-03-08T05:00:00")
+dates = pool(*DATES, *MOMENTS, *TIMES, "2026-03-08T10:30:00.12Z", "2023", "2028-01-01")
+numbers = pool("30", "29.5", "30.0", "3e1", "0.5", "1", "60", "1800", "2e3", "7")
 units = st.sampled_from(("", "", f"|{UCUM}|min", f"|{UCUM}|h", f"|{UCUM}|s", "||min", "||minutes"))
 uris = pool(*URIS, *CANONICALS, "http://a.example", "http://a.example/p/q/r")
 
@@ -81,9 +79,13 @@ ENUMERATED: dict[str, Texts] = {
     "http://hl7.org/fhir/location-status": pool("active", "suspended", "inactive"),
     "http://hl7.org/fhir/slotstatus": pool("free", "busy", "entered-in-error", "busy-unavailable"),
 }
-
-
-PARTICIPATION = ENUMERATED["http://hl7.org/fhir/participationstatus"]
+KINDS: dict[str, Texts] = {
+    "date": dates,
+    "quantity": joined("", numbers, units),
+    "string": texts,
+    "uri": uris,
+}
+PREFIXED = ("date", "quantity")
 
 
 def tokens_of(datatype: str) -> Texts:
@@ -101,60 +103,150 @@ def references(types: Sequence[str]) -> Texts:
     return ids | local | local.map(f"{BASE}/{{}}".format) | local.map("http://elsewhere.example/fhir/{}".format)
 
 
-def with_modifier(name: str, modifier: str, values: Texts) -> st.SearchStrategy[Pair]:
+def datatype_of(type: str, code: str) -> str:
+    return ELEMENTS[type][code].partition(" ")[2]
+
+
+def targets_of(type: str, code: str) -> tuple[str, ...]:
+    return ROW[type][code].target or tuple(ELEMENTS)
+
+
+def anything(type: str, code: str) -> Texts:
+    """What could be asked of the parameter."""
+    kind = ROW[type][code].type
+    if kind == "token":
+        return tokens_of(datatype_of(type, code))
+    if kind == "reference":
+        return references(targets_of(type, code))
+    if kind == "composite":
+        status = ENUMERATED["http://hl7.org/fhir/participationstatus"]
+        return joined("$", references(("Patient", "Practitioner", "Location")), status)
+    return KINDS[kind]
+
+
+# What is asked for because it is there
+
+
+def spellings(world: World, datatype: str, value: Any) -> Iterator[str]:
+    """What finds this value."""
+    if datatype in ("HumanName", "Address", "string", "family"):
+        for part in parts(datatype, value):
+            yield from (part, part.split()[-1])
+    elif datatype == "Reference":
+        if "reference" in value:
+            relative = world.relative(value["reference"])
+            yield from (relative, relative.rpartition("/")[2])
+    elif datatype == "Period":
+        yield from value.values()
+    elif datatype == "Quantity":
+        yield str(value["value"])
+    elif datatype == "BackboneElement":
+        if "reference" in value["actor"]:
+            yield f"{world.relative(value['actor']['reference'])}${value['status']}"
+    elif datatype in ("instant", "date", "dateTime", "uri", "canonical"):
+        yield value
+    else:
+        for system, code in codings(datatype, value):
+            yield from [escape(code)] if code else []
+            yield from [f"{escape(system)}|{escape(code)}"] if system and code else []
+
+
+@dataclass(frozen=True, repr=False)
+class There:
+    """What there is to be asked for in a world: texts by (type, code), and (type, code, target) of what is linked."""
+
+    texts: Mapping[tuple[str, str], Sequence[str]]
+    shown: Mapping[tuple[str, str], Sequence[str]]
+    links: Sequence[tuple[str, str, str]]
+
+    def asked(self, type: str, code: str) -> Texts:
+        there = self.texts[type, code]
+        return st.sampled_from(there) | anything(type, code) if there else anything(type, code)
+
+
+def look(world: World) -> There:
+    """What there is in the world."""
+    found: dict[tuple[str, str], dict[str, None]] = {(type, code): {} for type in ELEMENTS for code in ELEMENTS[type]}
+    shown: dict[tuple[str, str], dict[str, None]] = {key: {} for key in found}
+    links: dict[tuple[str, str, str], None] = {}
+    for resource in world.resources:
+        type = resource["resourceType"]
+        for code in ELEMENTS[type]:
+            datatype, there = values(resource, code)
+            escaped = ROW[type][code].type in ("token", "composite")
+            for value in there:
+                for text in spellings(
+                    world, f"code {datatype_of(type, code)[5:]}" if datatype == "code" else datatype, value
+                ):
+                    found[type, code][text if escaped else escape(text)] = None
+                if datatype in ("CodeableConcept", "Coding", "Identifier"):
+                    shown[type, code].update((escape(text), None) for text in texts_of(datatype, value))
+                if datatype == "Reference" and (target := world.target(value)):
+                    links[type, code, target["resourceType"]] = None
+    return There(
+        {key: list(one) for key, one in found.items()}, {key: list(one) for key, one in shown.items()}, list(links)
+    )
+
+
+# Conditions
+
+
+def with_modifier(name: str, modifier: str, values: Texts) -> Pairs:
     return st.tuples(st.just(name + modifier), st.lists(values, min_size=1, max_size=2).map(",".join))
 
 
-def alternatives(type: str, code: str) -> list[st.SearchStrategy[Pair]]:
+def alternatives(there: There, type: str, code: str) -> list[Pairs]:
     """All ways to ask for one parameter, by itself."""
-    row = ROW[type][code]
-    datatype = ELEMENTS[type][code].partition(" ")[2]
-    ways = [with_modifier(code, "", VALUES[row.type])] if row.type in VALUES else []
-    if row.type == "token":
-        ways += [with_modifier(code, modifier, tokens_of(datatype)) for modifier in ("", ":not")]
-    if row.type == "token" and datatype in ("CodeableConcept", "Coding", "Identifier"):
-        ways.append(with_modifier(code, ":text", texts))
+    kind, datatype, asked = ROW[type][code].type, datatype_of(type, code), there.asked(type, code)
+    if kind == "composite":
+        return [with_modifier(code, "", asked)]
+    ways = [with_modifier(code, "", joined("", prefixes, asked) if kind in PREFIXED else asked)]
+    if kind == "token":
+        ways.append(with_modifier(code, ":not", asked))
+    if datatype in ("CodeableConcept", "Coding", "Identifier"):
+        shown = there.shown[type, code]
+        ways.append(with_modifier(code, ":text", st.sampled_from(shown) | texts if shown else texts))
     if datatype == "Identifier":
         ways.append(with_modifier(code, ":of-type", joined("|", systems, codes, codes)))
-    if row.type == "string":
-        ways += [with_modifier(code, modifier, texts) for modifier in (":exact", ":contains")]
-    if row.type == "uri":
-        ways += [with_modifier(code, modifier, uris) for modifier in (":below", ":above")]
-    if row.type == "reference":
-        types = row.target or tuple(ELEMENTS)
-        ways.append(with_modifier(code, "", references(types)))
+    if kind == "string":
+        ways += [with_modifier(code, modifier, asked) for modifier in (":exact", ":contains")]
+    if kind == "uri":
+        ways += [with_modifier(code, modifier, asked) for modifier in (":below", ":above")]
+    if kind == "reference":
         ways.append(with_modifier(code, ":identifier", tokens))
-        ways += [with_modifier(code, f":{target}", ids) for target in types]
-    if code == "actor-part-status":
-        return [with_modifier(code, "", ANSWERS)]
-    missing = st.tuples(st.just(f"{code}:missing"), st.sampled_from(("true", "false")))
-    return [*ways, missing]
+        typed = st.sampled_from(targets_of(type, code)).flatmap(lambda target: with_modifier(code, f":{target}", ids))
+        ways.append(typed)
+    return [*ways, *ways, *ways, st.tuples(st.just(f"{code}:missing"), st.sampled_from(("true", "false")))]
 
 
-VALUES: dict[str, Texts] = {
-    "date": dates,
-    "quantity": joined("", numbers, units),
-    "string": texts,
-    "uri": uris,
-}
+def parameters(type: str) -> Texts:
+    """A parameter of the type, of each kind as often."""
+    kinds = sorted({ROW[type][code].type for code in ELEMENTS[type]})
+    of_kind = {kind: [code for code in sorted(ELEMENTS[type]) if ROW[type][code].type == kind] for kind in kinds}
+    return st.sampled_from(kinds).flatmap(lambda kind: st.sampled_from(of_kind[kind]))
+
+
+def alone(there: There, type: str) -> Pairs:
+    """One parameter of the type by itself."""
+    return parameters(type).flatmap(lambda code: st.one_of(alternatives(there, type, code)))
 
 
 @st.composite
-def conditions(draw: st.DrawFn, type: str, depth: int = DEPTH_MAX) -> Pair:
-    """One parameter of the type: by itself, at the end of a chain, or of what refers to it."""
-    way = draw(st.sampled_from(("itself", "itself", "itself", "chain", "has", "filter"))) if depth else "itself"
+def conditions(draw: st.DrawFn, there: There, type: str, depth: int = DEPTH_MAX) -> Pair:
+    """One parameter: by itself, at the end of a chain, of what refers to it; or a `_filter`."""
+    way = draw(st.sampled_from(("alone", "alone", "alone", "chain", "has", "filter"))) if depth else "alone"
     if way == "filter" and depth == DEPTH_MAX:
-        return "_filter", draw(expressions(type))
-    if way == "chain" and (links := [link for link in LINKS if link[0] == type]):
-        _, code, target = draw(st.sampled_from(links))
-        name, value = draw(conditions(target, depth - 1))
+        return "_filter", draw(expressions(there, type))
+    if way == "chain" and type in REFERRING:
+        _, code, target = draw(links(there, 0, type))
+        name, value = draw(conditions(there, target, depth - 1))
         typed = draw(st.booleans())
         return f"{code}:{target}.{name}" if typed else f"{code}.{name}", value
-    if way == "has" and (links := [link for link in LINKS if link[2] == type]):
-        source, code, _ = draw(st.sampled_from(links))
-        name, value = draw(conditions(source, depth - 1))
+    if way == "has":
+        source, code, _ = draw(links(there, 2, type))
+        name, value = draw(conditions(there, source, depth - 1))
         return f"_has:{source}:{code}:{name}", value
-    return draw(st.sampled_from(sorted(ELEMENTS[type])).flatmap(lambda code: st.one_of(alternatives(type, code))))
+    return draw(alone(there, type))
 
 
 LINKS = sorted(
@@ -162,76 +254,106 @@ LINKS = sorted(
     for type in ELEMENTS
     for code in ELEMENTS[type]
     if ROW[type][code].type == "reference"
-    for target in ROW[type][code].target or ELEMENTS
+    for target in targets_of(type, code)
     if target in ELEMENTS
 )
 """(type, reference parameter, target) of all the ways from type to type."""
 
 
-def tests(type: str) -> st.SearchStrategy[Test]:
-    """Comparisons of the type's own parameters."""
-    return st.sampled_from(sorted(ELEMENTS[type])).flatmap(lambda code: comparisons(type, code))
-
-
-def comparisons(type: str, code: str) -> st.SearchStrategy[Test]:
-    row = ROW[type][code]
-    operators, asked = COMPARISONS[row.type]
-    if row.type == "token":
-        asked = tokens_of(ELEMENTS[type][code].partition(" ")[2])
-    elif row.type == "reference":
-        asked = references(row.target or tuple(ELEMENTS))
-    present = st.builds(Test, st.just(code), st.just("pr"), st.sampled_from(("true", "false")))
-    return st.one_of(st.builds(Test, st.just(code), st.sampled_from(operators), asked), present)
-
-
-ANSWERS = joined("$", references(("Patient", "Practitioner", "Location")), PARTICIPATION)
-
-COMPARISONS: dict[str, tuple[tuple[str, ...], Texts]] = {
-    "composite": (("eq",), ANSWERS),
-    "date": ((*PREFIXES, "po"), pool(*DATES, *MOMENTS)),
-    "quantity": (PREFIXES, joined("", st.sampled_from(("30", "29.5", "0.5", "60")), units)),
-    "reference": (("eq", "ne", "re"), ids),
-    "string": (("eq", "ne", "co", "sw", "ew"), st.sampled_from([text for text in TEXTS if text.isalpha()])),
-    "token": (("eq", "ne"), tokens),
-    "uri": (("eq", "ne"), uris),
-}
+REFERRING = frozenset(link[0] for link in LINKS)
 
 
 @st.composite
-def chained(draw: st.DrawFn, type: str) -> Test | Through:
-    """A comparison at the end of a chain, if the type has any."""
-    links = [link for link in LINKS if link[0] == type]
-    if not links:
-        return draw(tests(type))
-    _, code, target = draw(st.sampled_from(links))
-    test = draw(tests(target))
-    if draw(st.booleans()) or len(ROW[type][code].target) != 1:
-        return Test(f"{code}.{test.path}", test.operator, test.value)
-    return Through(code, draw(tests(target)), test)
-
-
-def expressions(type: str) -> st.SearchStrategy[Expression]:
-    leaves = tests(type) | chained(type)
-    return st.recursive(
-        leaves,
-        lambda inner: st.builds(All, inner, inner) | st.builds(One, inner, inner) | st.builds(Not, inner),
-        max_leaves=3,
+def links(draw: st.DrawFn, there: There, end: int, type: str) -> tuple[str, str, str]:
+    """A link with the type at this end, mostly one that a resource has."""
+    real = [link for link in there.links if link[end] == type]
+    return draw(
+        st.sampled_from(real if real and draw(st.integers(0, 4)) else [one for one in LINKS if one[end] == type])
     )
 
 
-def repeated(type: str) -> st.SearchStrategy[list[Pair]]:
-    """The same parameter several times, such as both ends of a window."""
+# `_filter`
 
-    def lists(code: str) -> st.SearchStrategy[list[Pair]]:
-        return st.lists(st.one_of(alternatives(type, code)), min_size=2, max_size=3)
+OPERATORS: dict[str, tuple[str, ...]] = {
+    "composite": ("eq",),
+    "date": (*PREFIXES, "po"),
+    "quantity": PREFIXES,
+    "reference": ("eq", "ne", "re"),
+    "string": ("eq", "ne", "co", "sw", "ew", "gt", "lt", "ge", "le"),
+    "token": ("eq", "ne"),
+    "uri": ("eq", "ne"),
+}
 
-    return st.sampled_from(sorted(ELEMENTS[type])).flatmap(lists)
+
+def comparisons(there: There, type: str, code: str) -> st.SearchStrategy[Test]:
+    kind = ROW[type][code].type
+    asked = st.sampled_from([text for text in TEXTS if text.isalpha()]) if kind == "string" else there.asked(type, code)
+    named = st.just(code)
+    ways = [
+        st.builds(Test, named, st.sampled_from(OPERATORS[kind]), asked),
+        st.builds(Test, named, st.just("pr"), st.sampled_from(("true", "false"))),
+    ]
+    if kind == "token" and code != "_id":
+        ways.append(st.builds(Test, named, st.sampled_from(("co", "sw", "ew")), PIECES))
+    return st.one_of(ways)
+
+
+PIECES = st.sampled_from(("a", "A", "e", "1", "-", "booked", "act", "ed", "zoe"))
+"""What may be in a code, or begin or end it."""
+
+
+def tests(there: There, type: str) -> st.SearchStrategy[Test]:
+    """Comparisons of the type's own parameters."""
+    return parameters(type).flatmap(lambda code: comparisons(there, type, code))
 
 
 @st.composite
-def queries(draw: st.DrawFn) -> Query:
+def chained(draw: st.DrawFn, there: There, type: str) -> Test | Through:
+    """A comparison at the end of a chain, if the type has any."""
+    if type not in REFERRING:
+        return draw(tests(there, type))
+    _, code, target = draw(links(there, 0, type))
+    test = draw(tests(there, target))
+    if draw(st.booleans()) or len(targets_of(type, code)) != 1:
+        return Test(f"{code}.{test.path}", test.operator, test.value)
+    return Through(code, draw(tests(there, target)), test)
+
+
+@st.composite
+def expressions(draw: st.DrawFn, there: There, type: str, depth: int = DEPTH_MAX) -> Expression:
+    way = draw(st.sampled_from(("test", "chain", "and", "or", "not"))) if depth else "test"
+    if way == "test":
+        return draw(tests(there, type))
+    if way == "chain":
+        return draw(chained(there, type))
+    inner = expressions(there, type, depth - 1)
+    if way == "not":
+        return Not(draw(inner))
+    return (All if way == "and" else One)(draw(inner), draw(inner))
+
+
+# Searches
+
+
+def repeated(there: There, type: str) -> st.SearchStrategy[list[Pair]]:
+    """The same parameter several times, such as both ends of a window."""
+
+    def lists(code: str) -> st.SearchStrategy[list[Pair]]:
+        return st.lists(st.one_of(alternatives(there, type, code)), min_size=2, max_size=3)
+
+    return parameters(type).flatmap(lists)
+
+
+@st.composite
+def queries(draw: st.DrawFn, there: There) -> Query:
     type = draw(st.sampled_from(sorted(ELEMENTS)))
-    pairs = draw(st.lists(conditions(type), max_size=2) | repeated(type))
+    way = draw(st.sampled_from(("one", "one", "one", "two", "repeated", "sorted")))
+    one = conditions(there, type)
+    if way == "repeated":
+        pairs = draw(repeated(there, type))
+    else:
+        pairs = [draw(one) for _ in range({"one": 1, "two": 2}.get(way, 0))]
     keys = st.sampled_from([code for code in sorted(ELEMENTS[type]) if ROW[type][code].type != "composite"])
-    sort = draw(st.lists(st.tuples(st.sampled_from(("", "-")), keys).map("".join), max_size=2))
+    signed = st.tuples(st.sampled_from(("", "-")), keys).map("".join)
+    sort = draw(st.lists(signed, min_size=1, max_size=3)) if way == "sorted" else draw(st.lists(signed, max_size=1))
     return Query(type, tuple(pairs), tuple(sort), draw(st.sampled_from((None, None, 1, 2, 3))), draw(st.booleans()))

@@ -264,6 +264,8 @@ def test_filters_and_conditions_hold_together() -> None:
         ("probability gt gt1", "value", "number"),
         ("length eq 1|x", "value", "number"),
         ('name eq "..."', "value", "letter"),
+        (r'url co "a\u0000"', "value", "null"),
+        (r'type ew "a\u0000"', "value", "null"),
         ("name co " + "a" * 101, "too-costly", "100"),
         ("name eq " + "a" * 1001, "too-costly", "1000"),
     ],

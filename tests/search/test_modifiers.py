@@ -12,7 +12,10 @@ from tests.search.rows import ask, document, finds
 TYPED = {
     "identifier": [
         {
-            "type": {"coding": [{"system": "http://v2", "code": "MR"}], "text": "Medical Record Number"},
+            "type": {
+                "coding": [{"system": "http://v2", "code": "MR", "display": "Mister"}],
+                "text": "Medical Record Number",
+            },
             "system": "urn:mrn",
             "value": "44|6",
         },
@@ -39,6 +42,7 @@ CANONICAL = {"url": "http://acme.example/fhir/ValueSet/123"}
         ("type:text=A", SHOWN, False),
         ("identifier:text=medical", TYPED, True),
         ("identifier:text=44", TYPED, False),
+        ("identifier:text=mister", TYPED, False),
         ("status:text=booked", {"status": "booked"}, False),
         ("type=text yearly visit", SHOWN, False),
         (r"identifier:of-type=http://v2|MR|44\|6", TYPED, True),

@@ -11,7 +11,7 @@ import pytest
 
 from fhir_server import search
 from fhir_server.outcome import FhirError, Json
-from fhir_server.plan import ById, Claimed, Decision, Load, Matching, Plan, Stored, Write
+from fhir_server.plan import ById, Claimed, Decision, Load, Matching, Plan, Sought, Stored, Write
 from fhir_server.resources import ROWS
 from fhir_server.search import Query
 from fhir_server.store import Page, Store, counted
@@ -202,3 +202,33 @@ async def test_times_are_read_back_in_utc(store: Store) -> None:
     stored = await store.read("Slot", "s000-1")
     assert stored and stored.updated.tzinfo is UTC
     assert datetime.now(UTC) - stored.updated < timedelta(minutes=1)
+
+
+async def test_texts_are_sought_without_what_they_stand_in(store: Store) -> None:
+    await store_slots(store, 0, 15)
+    await store_slots(store, 0, schedule="2", status="busy")
+    with counted() as commands:
+        every, ids_found, busy, none = await store.load(
+            [
+                Sought("Slot", {}, "index.schedule", beginning="Schedule/"),
+                Sought("Slot", {"index.schedule": "Schedule/1"}, "_id"),
+                Sought("Slot", {"index.status": "*|busy"}, "index.schedule", beginning="Schedule/"),
+                Sought("Slot", {}, "index.schedule", beginning="Location/"),
+            ]
+        )
+    assert [list(found) for found in (every, ids_found, busy, none)] == [
+        ["Schedule/1", "Schedule/2"],
+        ["s000-1", "s015-1"],
+        ["Schedule/2"],
+        [],
+    ]
+    assert commands == ["aggregate"] * 4
+
+
+async def test_more_texts_than_the_limit_are_refused(store: Store) -> None:
+    await store_slots(store, 0, 15, 30)
+    [found] = await store.load([Sought("Slot", {}, "_id", limit=3)])
+    assert len(found) == 3
+    with pytest.raises(FhirError) as refused:
+        await store.load([Sought("Slot", {}, "_id", limit=2)])
+    assert (refused.value.status, refused.value.issues[0].code) == (400, "too-costly")

@@ -68,6 +68,16 @@ def test_the_deepest_nesting_is_read_and_one_more_is_refused() -> None:
         document.parse(nested(document.DEPTH_MAX + 1))
 
 
+def test_as_many_elements_as_are_allowed_are_read_and_one_more_is_refused() -> None:
+    def listing(count: int) -> bytes:
+        return b'{"a":[' + b"1," * (count - 3) + b"1,1]}"
+
+    assert len(document.parse(listing(document.ELEMENTS_MAX))["a"]) == document.ELEMENTS_MAX - 1
+    with pytest.raises(FhirError) as refused:
+        document.parse(listing(document.ELEMENTS_MAX + 1))
+    assert (refused.value.status, refused.value.issues[0].code) == (413, "too-long")
+
+
 def test_a_byte_order_mark_is_skipped() -> None:
     assert document.parse(b'\xef\xbb\xbf{"resourceType":"Slot"}') == {"resourceType": "Slot"}
 

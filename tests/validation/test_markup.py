@@ -49,6 +49,12 @@ def test_an_official_example_is_printed_as_it_was_published(file: Path) -> None:
     assert canonical(printed) == canonical(file.read_bytes())
 
 
+def test_a_bundle_of_all_official_examples_is_read_as_it_was() -> None:
+    entries = [{"resource": document.parse(file.read_bytes())} for file in sorted(EXAMPLES.glob("*.json"))]
+    bundle = {"resourceType": "Bundle", "type": "collection", "entry": entries}
+    assert spelled(markup.parse(markup.print(bundle))) == spelled(bundle)
+
+
 def canonical(xml: bytes) -> str:
     """The XML as all its spellings agree, without comments and without blanks between FHIR's elements."""
     root = etree.fromstring(xml)
@@ -284,6 +290,14 @@ def test_as_many_elements_as_are_allowed_are_read_and_one_more_is_refused(monkey
     with pytest.raises(FhirError) as refused:
         markup.parse(patient('<name><text value="a"/></name>' + '<photo><url value="b"/></photo>' * 4))
     assert (refused.value.status, refused.value.issues[0].code) == (413, "too-long")
+
+
+def test_as_many_prefixes_as_are_allowed_are_read_and_one_more_is_refused() -> None:
+    xmlns = [f' xmlns:a{n}="u"' for n in range(markup.PREFIXES_MAX)]
+    assert markup.parse(patient(ONE, "".join(xmlns[1:])))["id"] == "1"
+    with pytest.raises(FhirError, match="prefixes") as refused:
+        markup.parse(patient(ONE, "".join(xmlns)))
+    assert refused.value.status == 400
 
 
 def test_the_server_does_not_print_what_is_no_element() -> None:
