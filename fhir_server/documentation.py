@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 from fhir_server import terminology
 from fhir_server.compartments import COMPARTMENTS, ITSELF
 from fhir_server.conformance.readonly import SEARCH
-from fhir_server.definitions import Operation
+from fhir_server.definitions import Interaction, Operation
 from fhir_server.extensions import EXTENSIONS
 from fhir_server.interactions import INTERACTIONS
 from fhir_server.operations import OPERATIONS
@@ -144,12 +144,16 @@ def _extensions() -> str:
 
 
 def _interactions() -> str:
-    lines = ((_code(one.code), _code(f"{one.method} {_path(one.path)}")) for one in INTERACTIONS)
+    lines = dict.fromkeys((_code(one.code), _code(f"{one.method} {_request(one)}")) for one in INTERACTIONS)
     return _table(("Interaction", "Request"), [("`capabilities`", "`GET /metadata`"), *lines])
 
 
-def _path(template: str) -> str:
-    return template.replace("{", "[").replace("}", "]")
+def _request(interaction: Interaction) -> str:
+    """The path of an interaction below the base, for any type and any compartment."""
+    path = interaction.path.replace("{", "[").replace("}", "]") or "/"
+    if interaction.conditional:
+        return f"{path}?[condition]" if interaction.method != "POST" else path
+    return f"/[compartment]/{path.split('/', 2)[2]}" if "[target]" in path else path
 
 
 def _operations() -> str:

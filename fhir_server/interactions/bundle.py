@@ -74,7 +74,7 @@ async def _answer_alone(server: Server, entry: Entry) -> Json:
     if entry.refused:
         return _refused(entry.refused)
     try:
-        return _as_entry(await server.dispatch(entry.request))
+        return _as_entry(server.base, await server.dispatch(entry.request))
     except FhirError as refused:
         return _refused(refused)
 
@@ -83,7 +83,7 @@ def _refused(refused: FhirError) -> Json:
     return {"response": {"status": _status(refused.status), "outcome": operation_outcome(refused.issues)}}
 
 
-def _as_entry(response: Response) -> Json:
+def _as_entry(base: str, response: Response) -> Json:
     """An answer as the entry of a Bundle."""
     said: Json = {"status": _status(response.status)}
     for element, header in (("location", "Location"), ("etag", "ETag")):
@@ -94,9 +94,10 @@ def _as_entry(response: Response) -> Json:
         return {"response": said | {"outcome": resource}}
     if resource is None:
         return {"response": said}
-    if response.versioned:
-        said["lastModified"] = resource["meta"]["lastUpdated"]
-    return {"resource": resource, "response": said}
+    if not response.versioned:
+        return {"resource": resource, "response": said}
+    said["lastModified"] = resource["meta"]["lastUpdated"]
+    return {"fullUrl": f"{base}/{resource['resourceType']}/{resource['id']}", "resource": resource, "response": said}
 
 
 def _status(code: int) -> str:

@@ -10,6 +10,7 @@ from fhir_server.definitions import Interaction, Request, Response
 from fhir_server.interactions.conditional import meeting
 from fhir_server.outcome import FhirError, Json
 from fhir_server.plan import Stored
+from fhir_server.subset import SUBSETTED
 from fhir_server.writing import Asked, Server, fresh_id, write_all
 
 _ETAG = re.compile(r'(?:W/)?"([^"]*)"')
@@ -107,7 +108,17 @@ def body_of(request: Request) -> Json:
     found = request.body.get("resourceType")
     if found != request.type:
         raise FhirError("invalid", f"The body is a {found}, the URL says {request.type}.", "resourceType")
+    if _is_subset(request.body):
+        text = "This is a subset (meta.tag SUBSETTED): written, the resource would lose the rest. Read all of it first."
+        raise FhirError("business-rule", text, f"{request.type}.meta.tag")
     return request.body
+
+
+def _is_subset(resource: Json) -> bool:
+    """Whether a resource is what `_summary` or `_elements` left of it (http://hl7.org/fhir/R4/search.html#summary)."""
+    meta = resource.get("meta")
+    tags = meta.get("tag") if isinstance(meta, dict) else None
+    return isinstance(tags, list) and any(isinstance(tag, dict) and SUBSETTED.items() <= tag.items() for tag in tags)
 
 
 def refuse_mismatch(request: Request, before: Stored | None) -> None:

@@ -189,3 +189,11 @@ async def test_meta_that_a_client_sends_is_kept_but_for_version_and_time(base: h
     assert meta["tag"] == [tag]
     assert meta["versionId"] == "2"
     assert meta["lastUpdated"].startswith("2026-03-02T08:00")
+
+
+@every_type
+async def test_a_subset_of_a_resource_is_not_taken_for_the_resource(base: httpx.AsyncClient, type: str) -> None:
+    await base.put(f"/{type}/mine", json=BUILDERS[type]("mine"))
+    subset = (await base.get(f"/{type}/mine?_elements=language")).json()
+    assert_outcome(await base.put(f"/{type}/mine", json=subset), 422, "business-rule")
+    assert_outcome(await base.post(f"/{type}", json=subset), 422, "business-rule")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -379,7 +380,10 @@ async def test_book_needs_a_slot_with_a_patient_or_an_appointment(clinic: httpx.
     assert_outcome(await clinic.post("/Appointment/$book", json=wrong), 400, "invalid")
 
 
-async def test_a_time_whose_slot_was_deleted_can_be_booked_again(clinic: httpx.AsyncClient) -> None:
+async def test_a_time_whose_slot_was_deleted_can_be_booked_again(
+    client_with: Callable[..., Awaitable[httpx.AsyncClient]],
+) -> None:
+    clinic = await client_with(clinic=True, delete_referenced=True)
     booked = (await clinic.post("/Appointment", json=appointment())).json()
     await clinic.put(
         f"/Appointment/{booked['id']}", json={**booked, "status": "cancelled", "cancelationReason": REASON}
