@@ -261,9 +261,9 @@ async def test_a_planned_encounter_is_called_off_with_its_appointment(
     assert (await clinic.put("/Encounter/visit", json=visit)).status_code == 200
 
 
-async def test_deleting_an_arrived_appointment_calls_its_encounter_off(
-    clinic: httpx.AsyncClient, booked: dict[str, Any]
-) -> None:
+async def test_deleting_an_arrived_appointment_calls_its_encounter_off(client_with: Any) -> None:
+    clinic = await client_with(clinic=True, delete_referenced=True)
+    booked = (await clinic.post("/Appointment", json=appointment())).json()
     await move(clinic, booked, "arrived")
     [visit] = await encounters(clinic, booked)
     assert (await clinic.delete(f"/Appointment/{booked['id']}")).status_code == 204

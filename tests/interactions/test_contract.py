@@ -388,6 +388,15 @@ async def test_a_conditional_delete_deletes_the_only_match(base: httpx.AsyncClie
     assert (await base.delete(f"/{type}?{criteria(made)}")).status_code in (200, 204)
 
 
+@every_type
+async def test_a_conditional_delete_deletes_all_that_match(base: httpx.AsyncClient, type: str) -> None:
+    twin, other = await twins(base, type), await put(base, type)
+    assert (await base.delete(f"/{type}?{criteria(twin)}")).status_code in (200, 204)
+    assert_outcome(await base.get(url_of(twin)), 410, "deleted")
+    assert (await base.get(f"/{type}?{criteria(twin)}")).json()["total"] == 0
+    assert (await base.get(url_of(other))).status_code == 200
+
+
 # history
 
 
@@ -416,13 +425,15 @@ async def test_the_history_of_a_type_has_every_version_of_all_its_resources(base
 @every_type
 @pytest.mark.parametrize("kind", ["batch", "transaction"])
 async def test_a_bundle_does_each_interaction(base: httpx.AsyncClient, type: str, kind: str) -> None:
-    kept, gone, new, named = await put(base, type), await put(base, type), build(type), build(type)
+    kept, gone, changed = await put(base, type), await put(base, type), await put(base, type)
+    new, named = build(type), build(type)
     entries = [
         entry("GET", f"{type}/{kept['id']}"),
         entry("PUT", f"{type}/{named['id']}", named),
         entry("POST", type, new),
         entry("DELETE", f"{type}/{gone['id']}"),
         entry("GET", f"{type}?{criteria(new)}"),
+        entry("PATCH", f"{type}/{changed['id']}", fhirpath_patch(type)),
     ]
     response = await base.post("", json={"resourceType": "Bundle", "type": kind, "entry": entries})
     assert response.status_code == 200, response.text
@@ -439,6 +450,8 @@ async def test_a_bundle_does_each_interaction(base: httpx.AsyncClient, type: str
     assert (await base.get(f"/{type}/{named['id']}")).status_code == 200
     assert_outcome(await base.get(url_of(gone)), 410, "deleted")
     assert ids(bundle["entry"][4]["resource"]) == [created[1]]
+    assert statuses[5] == "200"
+    assert (await base.get(url_of(changed))).json()["language"] == "de"
 
 
 def entry(method: str, url: str, resource: Json | None = None) -> Json:

@@ -124,7 +124,7 @@ async def _ask(client: httpx.AsyncClient, query: Query) -> Answer:
     if query.post:
         response = await client.post(f"/{query.type}/_search", data=_form(query))
     else:
-        response = await client.get(f"/{query.type}", params=query.parameters())
+        response = await client.get(f"/{query.type}", params=tuple(query.parameters()))
     if response.status_code != 200:
         return Answer(response.status_code, [], text=response.text)
     pages = await _walk(client, response.json(), "next")

@@ -159,7 +159,7 @@ def parts(datatype: str, value: Any) -> list[str]:
 
 
 def is_string(_: World, found: Found, modifier: str, text: str) -> bool:
-    datatype, there, _ = found
+    datatype, there = found[:2]
     texts = [part for value in there for part in parts(datatype, value)]
     wanted = plain(text)
     if modifier == "exact":
@@ -182,7 +182,7 @@ def starts(text: str, by_word: bool) -> list[str]:
 
 
 def is_token(_: World, found: Found, modifier: str, text: str) -> bool:
-    datatype, there, _ = found
+    datatype, there = found[:2]
     if modifier == "text":
         return any(starts_with(one, text) for value in there for one in texts_of(datatype, value))
     if modifier == "of-type":
@@ -391,7 +391,7 @@ def is_unit(value: Json, unit: list[str]) -> bool:
 
 def is_uri(_: World, found: Found, modifier: str, text: str) -> bool:
     """A canonical is also found without its version."""
-    datatype, there, _ = found
+    datatype, there = found[:2]
     bare = [one.partition("|")[0] for one in there] if datatype == "canonical" else []
     sought = plain(text)
     if modifier == "below":

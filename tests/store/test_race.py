@@ -30,6 +30,14 @@ def start(uri: str, database: str, output: Path, seed: str) -> subprocess.Popen[
         )
 
 
+def wait_until_all_book(outputs: Sequence[Path]) -> None:
+    """Until each booker was told of something: until then a store that goes away only keeps it from beginning."""
+    until = time.monotonic() + 60
+    while not all(output.stat().st_size for output in outputs):
+        assert time.monotonic() < until, "a booker does not begin"
+        time.sleep(0.05)
+
+
 def acknowledged(outputs: Sequence[Path]) -> dict[str, int]:
     """The newest version of each Appointment that somebody was told of; a line cut short was not told."""
     newest: dict[str, int] = {}
@@ -52,7 +60,7 @@ async def test_processes_that_race_and_one_that_is_killed_leave_no_double_bookin
     outputs = [tmp_path / name for name in ("one", "two", "killed")]
     bookers = [start(mongodb_uri, store.db.name, output, output.name) for output in outputs]
     try:
-        time.sleep(SECONDS / 2)
+        wait_until_all_book(outputs)
         bookers[2].kill()
         assert [booker.wait(60) for booker in bookers] == [0, 0, -9]
     finally:
@@ -73,10 +81,11 @@ async def test_a_store_that_is_killed_again_and_again_loses_nothing_that_was_ack
     outputs = [tmp_path / name for name in ("one", "two")]
     bookers = [start(server.uri, "fhir", output, output.name) for output in outputs]
     try:
+        wait_until_all_book(outputs)
         for _ in range(2):
-            time.sleep(SECONDS / 3)
             server.kill()
             server.start()
+            time.sleep(SECONDS / 4)
         assert [booker.wait(60) for booker in bookers] == [0, 0]
         told = acknowledged(outputs)
         store = await Store.open(server.uri, "fhir", ROWS, base=BASE)
