@@ -6,11 +6,13 @@ and whatever is raised on the way becomes an OperationOutcome. An entry of a Bun
 
 from __future__ import annotations
 
+import hashlib
 import signal
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
+from functools import cache
 
 import structlog
 from fastapi import FastAPI
@@ -19,8 +21,9 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import HTMLResponse, JSONResponse
 from starlette.responses import Response as HttpResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
-from fhir_server import conformance, logs, openapi, routing, wire
+from fhir_server import conformance, document, logs, openapi, routing, wire
 from fhir_server.definitions import Handler, Request, Response
 from fhir_server.outcome import FhirError
 from fhir_server.processes import end_with_parent
@@ -85,7 +88,6 @@ async def open_server(settings: Settings, now: Callable[[], datetime] = utc_now)
 
 
 BASE_PATH = "/fhir"
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 def routes() -> Iterator[Route]:
@@ -94,8 +96,17 @@ def routes() -> Iterator[Route]:
     yield Route("/openapi.json", _openapi)
     yield Route("/health/live", _live)
     yield Route("/health/ready", _ready)
-    yield Route(BASE_PATH, _fhir, methods=METHODS)
-    yield Route(f"{BASE_PATH}/{{path:path}}", _fhir, methods=METHODS)
+    yield Route(BASE_PATH, _EveryMethod())
+    yield Route(f"{BASE_PATH}/{{path:path}}", _EveryMethod())
+
+
+class _EveryMethod:
+    """The application below the base. Starlette would answer for the methods that a function is not named for, but only
+    the table knows which those are."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = await _fhir(HttpRequest(scope, receive))
+        await answer(scope, receive, send)
 
 
 async def _fhir(http: HttpRequest) -> HttpResponse:
@@ -140,10 +151,11 @@ _ISSUE_BY_STATUS = {404: "not-found", 405: "not-supported"}
 async def _refuse_framework(http: HttpRequest, error: Exception) -> HttpResponse:
     """What the framework itself refuses: a path of no route, a method a path does not have."""
     assert isinstance(error, HTTPException)
-    allowed = f" Allowed: {error.headers['Allow']}." if error.headers and "Allow" in error.headers else ""
-    text = f"{http.method} {http.url.path}: {error.detail}.{allowed}"
+    allow = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
+    text = f"{http.method} {http.url.path}: {error.detail}.{f' Allowed: {allow}.' if allow else ''}"
     issue = _ISSUE_BY_STATUS.get(error.status_code, "invalid")
-    refused = FhirError(issue, text, status=error.status_code, headers=error.headers)
+    headers = {**(error.headers or {}), **({"Allow": allow} if allow else {})}
+    refused = FhirError(issue, text, status=error.status_code, headers=headers)
     return wire.send(http, http.app.state.server.settings, wire.refuse(refused))
 
 
@@ -157,7 +169,15 @@ def _fail(http: HttpRequest, error: Exception) -> Response:
 
 
 async def _openapi(http: HttpRequest) -> HttpResponse:
-    return JSONResponse(openapi.document(http.app.state.server.settings))
+    settings = http.app.state.server.settings
+    return wire.send_document(http, settings, *_printed(settings))
+
+
+@cache
+def _printed(settings: Settings) -> tuple[bytes, str]:
+    """The OpenAPI document of an installation and its tag; it takes long to make."""
+    body = document.print(openapi.document(settings))
+    return body, hashlib.sha256(body).hexdigest()[:16]
 
 
 async def _live(_: HttpRequest) -> HttpResponse:
@@ -170,4 +190,4 @@ async def _ready(http: HttpRequest) -> HttpResponse:
 
 
 async def _welcome(http: HttpRequest) -> HttpResponse:
-    return HTMLResponse(conformance.welcome(http.app.state.server.base))
+    return HTMLResponse(conformance.welcome(http.app.state.server.base), headers=wire.HEADERS)

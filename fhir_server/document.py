@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -46,8 +47,9 @@ def parse(body: bytes) -> Json:
     def gather(pairs: list[tuple[str, Any]]) -> Json:
         members = dict(pairs)
         if len(members) != len(pairs):
-            names = [name for name, _ in pairs]
-            repeated.append((members, next(name for name in names if names.count(name) > 1)))
+            repeated.append(
+                (members, next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1))
+            )
         return members
 
     try:

@@ -194,7 +194,7 @@ def _read_object(inner: Shape, node: _Node, path: str, depth: int) -> Json:
             raise FhirError("structure", "this element does not repeat", where)
         _read_element(found, element, child, where, depth + 1 + element.many)
     found = {name: value for name, value in found.items() if not _is_gap(value)}
-    if not found.keys() - {"resourceType"}:
+    if not found:
         raise FhirError("structure", "an empty element must be left out", path)
     return found
 

@@ -27,7 +27,8 @@ from fhir_server.plan import (
 
 @dataclass(slots=True)
 class Pending:
-    """The decisions so far, as one: of several writes of a resource the last counts."""
+    """The decisions so far, as one: of several writes of a resource the last counts. What is `released` is seen as if
+    it occupied nothing, until it is decided."""
 
     rows: Mapping[str, ResourceDefinition]
     zone: tzinfo
@@ -39,9 +40,11 @@ class Pending:
     closes: set[str] = field(default_factory=set)
     opens: set[str] = field(default_factory=set)
     sole: dict[str, int] = field(default_factory=dict)
+    released: set[str] = field(default_factory=set)
 
-    def add(self, decision: Decision) -> None:
-        """Lays a decision over those before it."""
+    def add(self, asked: str, decision: Decision) -> None:
+        """Lays the decision on what was asked for, a `Type/id`, over those before it."""
+        self.released.discard(asked)
         for write in decision.writes:
             reference = f"{write.type}/{write.id}"
             first = self.writes.get(reference)
@@ -70,7 +73,7 @@ class Pending:
 
     def see(self, load: Load, found: Sequence[Any]) -> list[Any]:
         """What a load finds if all that was decided is written, from what it found in the store."""
-        if not self.writes and not self.claims:
+        if not self.writes and not self.claims and not self.released:
             return list(found)
         match load:
             case Claimed():
@@ -124,5 +127,5 @@ class Pending:
             for claim in claims
             if claim.actor in load.actors and claim.start < load.end and load.start < claim.end
         ]
-        kept = [claim for claim in found if claim.owner not in self.claims]
+        kept = [claim for claim in found if claim.owner not in self.claims and claim.owner not in self.released]
         return sorted([*kept, *mine], key=lambda claim: (claim.actor, claim.start))

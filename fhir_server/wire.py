@@ -47,6 +47,9 @@ FORMATS: Mapping[str, str] = {
 }
 """What `_format` may say, and the media type of the answer."""
 
+WRITING = ("POST", "PUT", "PATCH")
+"""The methods that are answered with what was written, and with where that version is."""
+
 FHIR_VERSIONS = frozenset({"4.0", "4.0.1"})
 FIELDS_MAX = 1000
 LONG_BYTES = 200_000
@@ -195,7 +198,7 @@ def _read_into(request: Request, body: bytes) -> None:
     if request.path.endswith("/_search"):
         if given.media != FORM:
             raise _unsupported(given, (FORM,))
-        request.query = [*request.query, *_pairs(body.decode("utf-8", "replace"))]
+        request.query = [*request.query, *_pairs(body)]
     elif given.media in PARSERS:
         request.body = PARSERS[given.media](body)
     elif request.method == "PATCH":
@@ -209,9 +212,10 @@ def _unsupported(given: _Range, known: Sequence[str]) -> FhirError:
     return FhirError("not-supported", text, status=415)
 
 
-def _pairs(text: str) -> list[tuple[str, str]]:
+def _pairs(text: str | bytes) -> list[tuple[str, str]]:
     try:
-        return parse_qsl(text, keep_blank_values=True, max_num_fields=FIELDS_MAX, errors="strict")
+        spelled = text.decode() if isinstance(text, bytes) else text
+        return parse_qsl(spelled, keep_blank_values=True, max_num_fields=FIELDS_MAX, errors="strict")
     except UnicodeDecodeError:
         raise FhirError("invalid", "The parameters must be UTF-8, percent-encoded.", status=400) from None
     except ValueError:
@@ -269,9 +273,9 @@ def finish(request: Request, response: Response) -> Response:
     headers = dict(response.headers)
     if response.versioned:
         headers |= _version_headers(request, response.status, resource)
-    if request.method in ("GET", "HEAD") and response.status == 200 and _has_it(request, headers):
+    if request.method in ("GET", "HEAD") and response.status == 200 and _has_it(request.headers, headers):
         return Response(304, headers=headers)
-    if request.method in ("POST", "PUT", "PATCH") and response.versioned:
+    if request.method in WRITING and response.versioned:
         resource = _preferred(request, response.status, resource)
     return Response(response.status, resource, response.versioned, headers)
 
@@ -283,19 +287,22 @@ def _version_headers(request: Request, status: int, resource: Json) -> dict[str,
         "ETag": f'W/"{meta["versionId"]}"',
         "Last-Modified": format_datetime(updated.replace(microsecond=0), usegmt=True),
     }
+    url = f"{request.base}/{resource['resourceType']}/{resource['id']}/_history/{meta['versionId']}"
     if status == 201:
-        url = f"{request.base}/{resource['resourceType']}/{resource['id']}/_history/{meta['versionId']}"
         headers["Location"] = url
+    elif request.method in WRITING:
+        headers["Content-Location"] = url
     return headers
 
 
-def _has_it(request: Request, headers: Mapping[str, str]) -> bool:
-    """Whether a conditional read can be answered with 304; If-None-Match goes before If-Modified-Since."""
-    tags = request.headers.get("if-none-match")
+def _has_it(asked: Mapping[str, str], headers: Mapping[str, str]) -> bool:
+    """Whether a conditional read can be answered with 304, by the headers of the request and those of the answer;
+    If-None-Match goes before If-Modified-Since."""
+    tags = asked.get("if-none-match")
     if tags is not None:
         known = {tag.strip().removeprefix("W/") for tag in tags.split(",")}
         return "ETag" in headers and ("*" in known or headers["ETag"].removeprefix("W/") in known)
-    since = request.headers.get("if-modified-since")
+    since = asked.get("if-modified-since")
     if since is None or "Last-Modified" not in headers:
         return False
     try:
@@ -328,10 +335,24 @@ def send(http: HttpRequest, settings: Settings, response: Response) -> HttpRespo
     media = negotiate(http) or FHIR_JSON
     pretty = (_asked(http, "_pretty") or ("true" if _is_browser(http) else "")) == "true"
     body = PRINTERS[media](response.resource, pretty)
+    return _packed(http, body, response.status, headers, f"{media}; charset=utf-8")
+
+
+def send_document(http: HttpRequest, settings: Settings, body: bytes, tag: str) -> HttpResponse:
+    """200 with JSON that is no resource; 304 if the client has the one of this tag."""
+    response = Response(200, headers={"ETag": f'W/"{tag}"'})
+    headers = {**HEADERS, **response.headers, **_cors(http, settings, response)}
+    if _has_it(http.headers, headers):
+        return HttpResponse(None, 304, headers)
+    return _packed(http, body, 200, headers, "application/json")
+
+
+def _packed(http: HttpRequest, body: bytes, status: int, headers: Mapping[str, str], media: str) -> HttpResponse:
+    """The answer, compressed if that is worth while and the client takes it."""
     if len(body) >= GZIP_BYTES_MIN and _takes_gzip(http):
         body = gzip.compress(body, compresslevel=3, mtime=0)
-        headers["Content-Encoding"] = "gzip"
-    return HttpResponse(body, response.status, headers, media_type=f"{media}; charset=utf-8")
+        headers = {**headers, "Content-Encoding": "gzip"}
+    return HttpResponse(body, status, headers, media_type=media)
 
 
 def _takes_gzip(http: HttpRequest) -> bool:

@@ -61,6 +61,12 @@ def utc_now() -> datetime:
     return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
+ATTEMPTS_MAX = 4
+"""How often an entry of a transaction is decided: in the order of the entries and against it, in turns."""
+
+DEPENDENT = frozenset({409, 422})
+"""The statuses of refusals that may come of what other entries are about to change."""
+
 REFERRERS_MAX = 20
 """Resources that are named as those which refer to what is to be deleted."""
 
@@ -229,24 +235,46 @@ async def _replayed(server: Server, replay: Replay | None) -> Sequence[Written]:
 
 
 async def _decide_anew(server: Server, asked: Sequence[Asked], *, recording: bool) -> _Decided:
-    """Each in its turn, on what those before it come to; then what still refers to what is deleted."""
+    """Each on what those before it come to; then what still refers to what is deleted.
+
+    What is refused because of what others have is put off until they are decided, then again with what those that wait
+    occupy taken as free, since they all are about to say anew what they occupy: so the order in which a transaction
+    lists its entries does not matter, and two appointments can change places.
+    """
     now = server.now()
     pending = Pending(server.rows, server.policy.zone, server.base, now)
     load = _loading(server, pending)
     before = await _stored_before(server, asked)
-    answers = []
-    for each in asked:
-        try:
+    answers: dict[int, Answer] = {}
+    waiting = list(enumerate(asked))
+    for attempt in range(ATTEMPTS_MAX):
+        refused: dict[int, FhirError] = {}
+        for place, each in reversed(waiting) if attempt % 2 else waiting:
             known = pending.stored(each.reference) or before.get(each.reference)
-            decision = await _decide_one(server, each, known, load, now, recording)
-        except FhirError as refused:
-            raise placed(refused, each.where, each.type) if each.where else refused from None
-        pending.add(decision)
-        first = before.get(each.reference) or Stored(each.type, each.id, 0, now, None)
-        created = bool(decision.writes and decision.writes[0].resource is not None and first.resource is None)
-        answers.append(Answer(first, 201 if created else 200, each.where))
+            try:
+                decision = await _decide_one(server, each, known, load, now, recording)
+            except FhirError as error:
+                refused[place] = placed(error, each.where, each.type) if each.where else error
+                if len(asked) == 1 or error.status not in DEPENDENT:
+                    raise refused[place] from None
+                continue
+            pending.add(each.reference, decision)
+            answers[place] = _answer(each, before.get(each.reference), decision, now)
+        waiting = [(place, each) for place, each in waiting if place in refused]
+        if not waiting:
+            break
+        pending.released.update(each.reference for _, each in waiting)
+    else:
+        raise refused[waiting[0][0]]
     await _refuse_referred(server, asked, pending, load)
-    return _Decided(pending.decision(), answers)
+    return _Decided(pending.decision(), [answers[place] for place in sorted(answers)])
+
+
+def _answer(asked: Asked, before: Stored | None, decision: Decision, now: datetime) -> Answer:
+    """What is stored before of what was asked for, and the status of the answer."""
+    first = before or Stored(asked.type, asked.id, 0, now, None)
+    created = bool(decision.writes and decision.writes[0].resource is not None and first.resource is None)
+    return Answer(first, 201 if created else 200, asked.where)
 
 
 async def _stored_before(server: Server, asked: Sequence[Asked]) -> Mapping[str, Stored]:

@@ -1,7 +1,8 @@
-"""One MongoDB for the whole run, and a database of its own for each test."""
+"""One MongoDB for the whole run, and a database in it that every test finds empty."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import uuid
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
-from motor.motor_asyncio import AsyncIOMotorClient
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
 
 from fhir_server.store.embedded import running
 
@@ -34,14 +35,22 @@ def mongodb_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield uri
 
 
-@pytest.fixture
-async def database(mongodb_uri: str) -> AsyncIterator[str]:
-    """The name of a database that nobody else uses; it is dropped afterwards, whoever was killed while using it."""
-    name = f"test_{uuid.uuid4().hex}"
-    yield name
+@pytest.fixture(scope="session")
+async def kept_database(mongodb_uri: str) -> AsyncIterator[AsyncIOMotorDatabase[dict[str, Any]]]:
+    """The database of this run. It is emptied after each test, not dropped: indexes take longer to make than a test."""
     client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(mongodb_uri)
     try:
-        await client.admin.command("killAllSessions", [])
+        name = f"test_{uuid.uuid4().hex}"
+        yield client[name]
         await client.drop_database(name)
     finally:
         client.close()
+
+
+@pytest.fixture
+async def database(kept_database: AsyncIOMotorDatabase[dict[str, Any]]) -> AsyncIterator[str]:
+    """The name of a database with nothing in it; whoever was killed while using it holds nothing in it afterwards."""
+    yield kept_database.name
+    await kept_database.client.admin.command("killAllSessions", [])
+    collections = await kept_database.list_collection_names()
+    await asyncio.gather(*(kept_database[collection].delete_many({}) for collection in collections))

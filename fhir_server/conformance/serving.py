@@ -50,5 +50,6 @@ def welcome(base: str) -> str:
         "padding:.1em .3em}</style>"
         f"<h1>FHIR scheduling server {__version__}</h1>"
         f"<p>A FHIR R4 server for appointments. Its base URL is <code>{escape(base)}</code>.</p><ul>{links}"
+        '<li><a href="/openapi.json">The same for programs that do not know FHIR (OpenAPI 3.1)</a></li>'
         '<li><a href="/health/ready">Whether the store answers</a></li></ul>'
     )

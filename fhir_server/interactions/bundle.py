@@ -36,7 +36,7 @@ async def bundle(server: Server, request: Request) -> Response:
     body = _body(server, request)
     entries = read_entries(request, body)
     if body["type"] == "batch":
-        answered = [await _answer_alone(server, entry) for entry in entries]
+        answered = _named_once([await _answer_alone(server, _repeatable(request, entry)) for entry in entries])
     else:
         answered = await _transact(server, request, entries)
     response: Json = {"resourceType": "Bundle", "type": f"{body['type']}-response"}
@@ -69,12 +69,21 @@ def _bare(entry: object) -> object:
     )
 
 
+def _repeatable(outer: Request, entry: Entry) -> Entry:
+    """The entry with an Idempotency-Key of its own, if the batch has one."""
+    key = outer.headers.get("idempotency-key")
+    if key is not None and entry.request.method in ("POST", "PATCH"):
+        entry.request.headers = {**entry.request.headers, "idempotency-key": f"{key}|{entry.where}"}
+        entry.request.fingerprint = outer.fingerprint
+    return entry
+
+
 async def _answer_alone(server: Server, entry: Entry) -> Json:
     """What an entry is answered as if it had come alone."""
     if entry.refused:
         return _refused(entry.refused)
     try:
-        return _as_entry(server.base, await server.dispatch(entry.request))
+        return _as_entry(entry.request, await server.dispatch(entry.request))
     except FhirError as refused:
         return _refused(refused)
 
@@ -83,21 +92,22 @@ def _refused(refused: FhirError) -> Json:
     return {"response": {"status": _status(refused.status), "outcome": operation_outcome(refused.issues)}}
 
 
-def _as_entry(base: str, response: Response) -> Json:
+def _as_entry(request: Request, response: Response) -> Json:
     """An answer as the entry of a Bundle."""
     said: Json = {"status": _status(response.status)}
     for element, header in (("location", "Location"), ("etag", "ETag")):
         if header in response.headers:
             said[element] = response.headers[header]
     resource = response.resource
-    if resource is not None and resource["resourceType"] == "OperationOutcome":
-        return {"response": said | {"outcome": resource}}
-    if resource is None:
+    if resource is None or request.method == "HEAD":
         return {"response": said}
+    if resource["resourceType"] == "OperationOutcome" and (response.versioned or request.method == "DELETE"):
+        return {"response": said | {"outcome": resource}}
     if not response.versioned:
         return {"resource": resource, "response": said}
     said["lastModified"] = resource["meta"]["lastUpdated"]
-    return {"fullUrl": f"{base}/{resource['resourceType']}/{resource['id']}", "resource": resource, "response": said}
+    url = f"{request.base}/{resource['resourceType']}/{resource['id']}"
+    return {"fullUrl": url, "resource": resource, "response": said}
 
 
 def _status(code: int) -> str:
@@ -111,8 +121,8 @@ async def _transact(server: Server, request: Request, entries: Sequence[Entry]) 
     writes = [entry for entry in entries if entry.request.method not in ("GET", "HEAD")]
 
     async def ask() -> Sequence[Asked]:
-        groups = await asyncio.gather(*(_ask(server, entry) for entry in writes))
-        steps = [Step(entry, asked) for entry, group in zip(writes, groups, strict=True) for asked in group]
+        groups = await asyncio.gather(*(_steps(server, entry) for entry in writes))
+        steps = [step for group in groups for step in group]
         _refuse_twice(steps)
         return _in_order(await link(server, steps))
 
@@ -121,17 +131,29 @@ async def _transact(server: Server, request: Request, entries: Sequence[Entry]) 
     by_place: dict[str, list[Written]] = {}
     for each in written:
         by_place.setdefault(each.where, []).append(each)
-    return [
-        await _answer_alone(server, entry)
-        if entry.request.method in ("GET", "HEAD")
-        else _say_written(server, entry, by_place.get(entry.where, []))
-        for entry in entries
-    ]
+    return _named_once(
+        [
+            await _answer_alone(server, entry)
+            if entry.request.method in ("GET", "HEAD")
+            else _say_written(server, entry, by_place.get(entry.where, []))
+            for entry in entries
+        ]
+    )
 
 
-async def _ask(server: Server, entry: Entry) -> Sequence[Asked]:
+def _named_once(answered: list[Json]) -> list[Json]:
+    """The entries; of those about the same resource only the first keeps its fullUrl (bdl-7)."""
+    known: set[str] = set()
+    for entry in answered:
+        if (url := entry.get("fullUrl")) in known:
+            del entry["fullUrl"]
+        known.add(str(url))
+    return answered
+
+
+async def _steps(server: Server, entry: Entry) -> Sequence[Step]:
     """The writes that an entry asks for: one, or for a conditional delete any number."""
-    request = entry.request
+    request = replace(entry.request)
     request.type, request.id = type_and_id(entry, tuple(server.rows))
     try:
         if request.method == "DELETE":
@@ -140,7 +162,7 @@ async def _ask(server: Server, entry: Entry) -> Sequence[Asked]:
             asked = [await ASKED[request.method](server, request)]
     except FhirError as refused:
         raise placed(refused, entry.where, request.type) from None
-    return [replace(each, where=entry.where) for each in asked]
+    return [Step(entry, request, replace(each, where=entry.where)) for each in asked]
 
 
 ASKED: Mapping[str, Callable[[Server, Request], Awaitable[Asked]]] = {
@@ -151,10 +173,11 @@ ASKED: Mapping[str, Callable[[Server, Request], Awaitable[Asked]]] = {
 
 
 def _refuse_twice(steps: Sequence[Step]) -> None:
-    """Refuses two entries that write the same resource, or make one because nothing meets the same condition."""
+    """Refuses two entries that write the same resource, or make one because nothing meets the same condition. What a
+    conditional create has found is not written."""
     seen: set[str] = set()
     for step in steps:
-        for named in (step.asked.reference, *step.asked.sole):
+        for named in () if step.keeps else (step.asked.reference, *step.asked.sole):
             if named in seen:
                 text = f"{step.asked.reference} is written by more than one entry, which a transaction cannot do."
                 raise FhirError("duplicate", text, step.entry.where, status=400)

@@ -38,7 +38,8 @@ async def meeting(server: Server, type: str, pairs: Pairs, count_max: int) -> Me
     """What meets the condition at present. Refuses a condition that says nothing or what cannot be searched by with
     400, and more than `count_max` matches with 412."""
     query = await condition(server, type, pairs)
-    key = hashlib.sha256(f"{type}?{urlencode(sorted(pairs))}".encode()).hexdigest()
+    said = sorted((name, value) for name, value in pairs if name not in PROTOCOL and value)
+    key = hashlib.sha256(f"{type}?{urlencode(said)}".encode()).hexdigest()
     sole = await server.store.met([key])
     page = await server.store.search(query, count_max)
     if page.more:

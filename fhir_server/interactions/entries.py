@@ -108,10 +108,13 @@ def type_and_id(entry: Entry, types: Sequence[str]) -> tuple[str, str | None]:
     type, *rest = entry.request.path.removeprefix("/").split("/")
     method, id = entry.request.method, rest[0] if rest else None
     where = f"{entry.where}.request.url"
+    if "$" in entry.request.path:
+        text = f"{entry.request.path} is an operation; those can be called in a batch, not in a transaction."
+        raise FhirError("not-supported", text, where)
     if type not in types:
         raise FhirError("not-found", f"{type or 'The base'} is no type that can be written.", where)
-    if len(rest) > 1 or (id is not None and (method == "POST" or id[:1] in ("", "$", "_"))):
+    if len(rest) > 1 or (id is not None and (method == "POST" or id[:1] in ("", "_"))):
         right = "Type" if method == "POST" else "Type/id or Type?condition"
-        text = f"In a transaction, {method} is for {right}; operations can be called in a batch."
+        text = f"In a transaction, {method} is for {right}."
         raise FhirError("not-supported", text, where)
     return type, id

@@ -77,7 +77,8 @@ def apply(patch: Json, resource: Json) -> Json:
 
 def _read_operations(patch: Json) -> list[Operation]:
     if patch.get("resourceType") != "Parameters":
-        raise FhirError("invalid", "A FHIRPath Patch must be a Parameters resource.", "resourceType")
+        text = "A FHIRPath Patch is a Parameters resource; a JSON Patch is application/json-patch+json."
+        raise FhirError("invalid", text, "resourceType")
     parameters = patch.get("parameter", ())
     if isinstance(parameters, list) and len(parameters) > OPERATIONS_MAX:
         raise FhirError("too-costly", f"A patch has at most {OPERATIONS_MAX} operations.", "Parameters.parameter")

@@ -40,7 +40,7 @@ def fault(div: str) -> str | None:
 
     Allowed are the elements and attributes of R4's list; links to web pages, mail and telephone numbers;
     images; passive styles. Scripts, forms, frames, event handlers, processing instructions, a DOCTYPE and
-    entities other than XML's own are refused.
+    entities other than XML's own are refused, and what ends elsewhere for a reader of HTML: CDATA, some comments.
     """
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.buffer_text = True
@@ -72,6 +72,8 @@ def fault(div: str) -> str | None:
     parser.CharacterDataHandler = characters
     parser.StartDoctypeDeclHandler = _refuse_declaration
     parser.ProcessingInstructionHandler = _refuse_declaration
+    parser.StartCdataSectionHandler = _refuse_cdata
+    parser.CommentHandler = _check_comment
     try:
         parser.Parse(div, True)
     except _Refused as refused:
@@ -96,3 +98,13 @@ def _check_attribute(attribute: str, value: str) -> None:
 
 def _refuse_declaration(*_: object) -> NoReturn:
     raise _Refused("txt-1: the narrative must not have a DOCTYPE or processing instructions")
+
+
+def _refuse_cdata() -> NoReturn:
+    raise _Refused("txt-1: the narrative must not have CDATA, which HTML does not know")
+
+
+def _check_comment(text: str) -> None:
+    """Refuses a comment that HTML takes to end at its begin, so that the rest of it would be elements."""
+    if text.startswith((">", "->")):
+        raise _Refused("txt-1: a comment in the narrative must not begin with > or ->")

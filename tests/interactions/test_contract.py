@@ -21,6 +21,7 @@ from fhir_server.resources import ROWS
 from fhir_server.settings import Settings
 from tests.clinic import BUILDERS, CLINIC, NOW
 from tests.outcomes import assert_outcome
+from tests.patches import JSON_PATCH, XML_PATCH, json_patch, operation, parameters, xml_patch
 from tests.served import BASE
 
 Json = dict[str, Any]
@@ -271,10 +272,10 @@ async def test_prefer_chooses_the_body_of_every_write(
     created = await base.post(f"/{type}", json=build(type), headers=headers)
     assert created.status_code == 201
     path = created.headers["location"].partition("/_history")[0]
-    resource = {**(await base.get(path)).json(), "language": "de"}
+    resource = {**(await base.get(path)).json(), "language": "fr"}
     updated = await base.put(path, json=resource, headers=headers)
-    patch = [{"op": "replace", "path": "/language", "value": "fr"}]
-    patched = await base.patch(path, json=patch, headers={**headers, "content-type": "application/json-patch+json"})
+    patch = patches(type)["fhirpath"]
+    patched = await base.patch(path, json=patch["json"], headers={**headers, **patch["headers"]})
     for response, version in ((created, 1), (updated, 2), (patched, 3)):
         assert response.headers["etag"] == f'W/"{version}"', response.text
         assert "last-modified" in response.headers
@@ -317,23 +318,17 @@ async def test_a_conditional_update_with_several_matches_is_refused(base: httpx.
 
 # patch
 
-JSON_PATCH = "application/json-patch+json"
-XML_PATCH = "application/xml-patch+xml"
-
 
 def fhirpath_patch(type: str) -> Json:
-    parts = {"valueCode": ("type", "replace"), "valueString": ("path", f"{type}.language")}
-    part = [{"name": name, element: value} for element, (name, value) in parts.items()]
-    part.append({"name": "value", "valueCode": "de"})
-    return {"resourceType": "Parameters", "parameter": [{"name": "operation", "part": part}]}
+    return parameters(operation("replace", f"{type}.language", value={"valueCode": "de"}))
 
 
 def patches(type: str) -> dict[str, dict[str, Any]]:
     """What replaces the language by German in each format, as arguments of a request."""
-    diff = f'<diff xmlns:f="{FHIR}"><replace sel="f:{type}/f:language/@value">de</replace></diff>'
+    diff = xml_patch(f'<replace sel="{type}/language/@value">de</replace>')
     return {
         "json": {
-            "json": [{"op": "replace", "path": "/language", "value": "de"}],
+            "content": json_patch({"op": "replace", "path": "/language", "value": "de"}),
             "headers": {"content-type": JSON_PATCH},
         },
         "fhirpath": {"json": fhirpath_patch(type), "headers": {"content-type": JSON}},
@@ -360,7 +355,7 @@ async def test_a_patch_of_what_is_not_there_or_has_changed_is_refused(base: http
     made = await put(base, type)
     patch = patches(type)["json"]
     stale = {**patch["headers"], "If-Match": 'W/"7"'}
-    assert_outcome(await base.patch(url_of(made), json=patch["json"], headers=stale), 412, "conflict")
+    assert_outcome(await base.patch(url_of(made), content=patch["content"], headers=stale), 412, "conflict")
     assert_outcome(await base.patch(f"/{type}/nobody", **patch), 404, "not-found")
     await base.delete(url_of(made))
     assert_outcome(await base.patch(url_of(made), **patch), 410, "deleted")

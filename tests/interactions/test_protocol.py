@@ -146,7 +146,10 @@ async def test_a_header_that_is_sent_twice_is_one_list(client: httpx.AsyncClient
 async def test_parameters_that_are_not_utf_8_are_refused(client: httpx.AsyncClient) -> None:
     assert_outcome(await client.get("/Patient?name=%ff"), 400, "invalid")
     form = {"content-type": "application/x-www-form-urlencoded"}
-    assert_outcome(await client.post("/Patient/_search", content=b"name=%ff", headers=form), 400, "invalid")
+    for body in (b"name=%ff", b"name=\xff"):
+        assert_outcome(await client.post("/Patient/_search", content=body, headers=form), 400, "invalid")
+    written = await client.post("/Patient/_search", content="name=Jürgen".encode(), headers=form)
+    assert written.status_code == 200
 
 
 async def test_a_slash_too_many_is_not_found(client: httpx.AsyncClient) -> None:
@@ -182,7 +185,18 @@ async def test_a_method_that_there_is_not_is_refused_with_those_there_are(
 ) -> None:
     response = await client.request(method, "/metadata")
     assert_outcome(response, 405, "not-supported")
-    assert "GET" in response.headers["allow"]
+    assert response.headers["allow"] == "GET, HEAD, OPTIONS"
+    assert_outcome(await client.request(method, "/Unicorn"), 404, "not-found")
+    page = await client.request(method, str(client.base_url.join("/openapi.json")))
+    assert_outcome(page, 405, "not-supported")
+    assert page.headers["allow"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize("method", ["TRACE", "BREW"])
+async def test_a_method_that_no_path_has_is_refused_at_the_base_too(client: httpx.AsyncClient, method: str) -> None:
+    response = await client.request(method, "/")
+    assert_outcome(response, 405, "not-supported")
+    assert response.headers["allow"] == "POST, GET, HEAD, OPTIONS"
 
 
 async def test_a_page_of_any_origin_may_use_the_server(client: httpx.AsyncClient) -> None:
@@ -287,6 +301,20 @@ async def test_the_statement_has_a_tag_and_is_not_sent_twice(client_with: Openin
     changed = await other.get("/metadata", headers={"If-None-Match": first.headers["etag"]})
     assert changed.status_code == 200
     assert changed.headers["etag"] != first.headers["etag"]
+
+
+async def test_the_answer_to_a_write_says_where_the_version_is(client: httpx.AsyncClient) -> None:
+    body = {"resourceType": "Patient", "id": "p"}
+    created = await client.put("/Patient/p", json=body)
+    assert created.headers["location"] == f"{client.base_url}Patient/p/_history/1"
+    assert "content-location" not in created.headers
+    for prefer in ("representation", "minimal"):
+        headers = {"Prefer": f"return={prefer}"}
+        updated = await client.put("/Patient/p", json={**body, "language": prefer}, headers=headers)
+        version = updated.headers["etag"].split('"')[1]
+        assert updated.headers["content-location"] == f"{client.base_url}Patient/p/_history/{version}"
+        assert "location" not in updated.headers
+    assert "content-location" not in (await client.get("/Patient/p")).headers
 
 
 async def test_a_request_that_comes_inside_another_is_answered_as_over_http(client: httpx.AsyncClient) -> None:

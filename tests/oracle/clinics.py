@@ -106,7 +106,6 @@ def either(*draws: Draw) -> Draw:
 
 boolean = one_of(True, False)
 text = one_of(*TEXTS)
-moment = one_of(*MOMENTS)
 numbers = one_of(0.5, 1, 29.5, 30, 30.5, 60, 1800)
 comparators = maybe(one_of("<", "<=", ">", ">="), 0.3)
 coding = whole(system=maybe(one_of(*SYSTEMS)), code=one_of(*CODES), display=maybe(text, 0.3))

@@ -127,24 +127,28 @@ def anything(type: str, code: str) -> Texts:
 # What is asked for because it is there
 
 
+SHOWN = ("CodeableConcept", "Coding", "Identifier")
+"""What is shown as a text."""
+
+
 def spellings(world: World, datatype: str, value: Any) -> Iterator[str]:
     """What finds this value."""
     if datatype in ("HumanName", "Address", "string", "family"):
         for part in parts(datatype, value):
-            yield from (part, part.split()[-1])
+            yield from (escape(part), escape(part.split()[-1]))
     elif datatype == "Reference":
         if "reference" in value:
             relative = world.relative(value["reference"])
             yield from (relative, relative.rpartition("/")[2])
+    elif datatype == "BackboneElement":
+        if "reference" in value["actor"]:
+            yield f"{world.relative(value['actor']['reference'])}${value['status']}"
     elif datatype == "Period":
         yield from value.values()
     elif datatype == "Quantity":
         yield str(value["value"])
-    elif datatype == "BackboneElement":
-        if "reference" in value["actor"]:
-            yield f"{world.relative(value['actor']['reference'])}${value['status']}"
     elif datatype in ("instant", "date", "dateTime", "uri", "canonical"):
-        yield value
+        yield escape(value)
     else:
         for system, code in codings(datatype, value):
             yield from [escape(code)] if code else []
@@ -166,26 +170,20 @@ class There:
 
 def look(world: World) -> There:
     """What there is in the world."""
-    found: dict[tuple[str, str], dict[str, None]] = {(type, code): {} for type in ELEMENTS for code in ELEMENTS[type]}
-    shown: dict[tuple[str, str], dict[str, None]] = {key: {} for key in found}
+    found: dict[tuple[str, str], list[str]] = {(type, code): [] for type in ELEMENTS for code in ELEMENTS[type]}
+    shown: dict[tuple[str, str], list[str]] = {key: [] for key in found}
     links: dict[tuple[str, str, str], None] = {}
     for resource in world.resources:
         type = resource["resourceType"]
         for code in ELEMENTS[type]:
             datatype, there = values(resource, code)
-            escaped = ROW[type][code].type in ("token", "composite")
             for value in there:
-                for text in spellings(
-                    world, f"code {datatype_of(type, code)[5:]}" if datatype == "code" else datatype, value
-                ):
-                    found[type, code][text if escaped else escape(text)] = None
-                if datatype in ("CodeableConcept", "Coding", "Identifier"):
-                    shown[type, code].update((escape(text), None) for text in texts_of(datatype, value))
+                found[type, code] += spellings(world, datatype, value)
+                if datatype in SHOWN:
+                    shown[type, code] += map(escape, texts_of(datatype, value))
                 if datatype == "Reference" and (target := world.target(value)):
                     links[type, code, target["resourceType"]] = None
-    return There(
-        {key: list(one) for key, one in found.items()}, {key: list(one) for key, one in shown.items()}, list(links)
-    )
+    return There(found, shown, list(links))
 
 
 # Conditions
@@ -196,14 +194,14 @@ def with_modifier(name: str, modifier: str, values: Texts) -> Pairs:
 
 
 def alternatives(there: There, type: str, code: str) -> list[Pairs]:
-    """All ways to ask for one parameter, by itself."""
+    """All ways to ask for a value of the parameter."""
     kind, datatype, asked = ROW[type][code].type, datatype_of(type, code), there.asked(type, code)
     if kind == "composite":
         return [with_modifier(code, "", asked)]
     ways = [with_modifier(code, "", joined("", prefixes, asked) if kind in PREFIXED else asked)]
     if kind == "token":
         ways.append(with_modifier(code, ":not", asked))
-    if datatype in ("CodeableConcept", "Coding", "Identifier"):
+    if datatype in SHOWN:
         shown = there.shown[type, code]
         ways.append(with_modifier(code, ":text", st.sampled_from(shown) | texts if shown else texts))
     if datatype == "Identifier":
@@ -216,7 +214,16 @@ def alternatives(there: There, type: str, code: str) -> list[Pairs]:
         ways.append(with_modifier(code, ":identifier", tokens))
         typed = st.sampled_from(targets_of(type, code)).flatmap(lambda target: with_modifier(code, f":{target}", ids))
         ways.append(typed)
-    return [*ways, *ways, *ways, st.tuples(st.just(f"{code}:missing"), st.sampled_from(("true", "false")))]
+    return ways
+
+
+def asking(there: There, type: str, code: str) -> Pairs:
+    """Any way to ask for the parameter; whether it is missing, now and then."""
+    missing = st.tuples(st.just(f"{code}:missing"), st.sampled_from(("true", "false")))
+    asked = st.one_of(alternatives(there, type, code))
+    if ROW[type][code].type == "composite":
+        return asked
+    return st.sampled_from((asked,) * 6 + (missing,)).flatmap(lambda way: way)
 
 
 def parameters(type: str) -> Texts:
@@ -228,7 +235,7 @@ def parameters(type: str) -> Texts:
 
 def alone(there: There, type: str) -> Pairs:
     """One parameter of the type by itself."""
-    return parameters(type).flatmap(lambda code: st.one_of(alternatives(there, type, code)))
+    return parameters(type).flatmap(lambda code: asking(there, type, code))
 
 
 @st.composite
@@ -338,7 +345,7 @@ def repeated(there: There, type: str) -> st.SearchStrategy[list[Pair]]:
     """The same parameter several times, such as both ends of a window."""
 
     def lists(code: str) -> st.SearchStrategy[list[Pair]]:
-        return st.lists(st.one_of(alternatives(there, type, code)), min_size=2, max_size=3)
+        return st.lists(asking(there, type, code), min_size=2, max_size=3)
 
     return parameters(type).flatmap(lists)
 

@@ -220,7 +220,6 @@ REFUSED = {
     "an empty value": (patient('<active value=""/>'), "value", "Patient.active"),
     "no value": (patient("<active/>"), "structure", "Patient.active"),
     "an empty element": (patient("<name/>"), "structure", "Patient.name[0]"),
-    "an empty resource": (patient(""), "structure", "Patient"),
     "an element twice": (patient('<active value="true"/><active value="false"/>'), "structure", "Patient.active"),
     "a boolean that is none": (patient('<active value="yes"/>'), "value", "Patient.active"),
     "an integer that is none": (
@@ -357,3 +356,7 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
         assert isinstance(markup.parse(f"<Patient {NAMESPACE}>".encode() + body + b"</Patient>"), dict)
     except FhirError as refused:
         assert refused.status == 400
+
+
+def test_a_resource_without_elements_is_one() -> None:
+    assert markup.parse(b'<Parameters xmlns="http://hl7.org/fhir"/>') == {"resourceType": "Parameters"}

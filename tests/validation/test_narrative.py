@@ -19,6 +19,7 @@ XHTML = 'xmlns="http://www.w3.org/1999/xhtml"'
         "<a href='mailto:a@example.org'>a</a> <a href='tel:+4930'>b</a>",
         "<img src='data:image/png;base64,AAAA' alt='x'/>",
         "<!-- a comment --><b>a</b>",
+        "<!-- of > and -> and <b>markup</b> --><b>a</b>",
         "<span lang='de' xml:lang='de'>ä</span>",
     ],
 )
@@ -52,6 +53,10 @@ def test_formatting_links_and_images_are_allowed(content: str) -> None:
         "<p>a",
         "&nbsp;",
         "<p a='1' a='2'>b</p>",
+        "a<![CDATA[plain]]>",
+        "a<![CDATA[><img src='x' onerror='x()'>]]>",
+        "a<!--><img src='x' onerror='x()'>-->",
+        "a<!---><img src='x' onerror='x()'>-->",
     ],
 )
 def test_what_runs_loads_or_is_malformed_is_refused(content: str) -> None:
