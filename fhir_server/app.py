@@ -23,7 +23,7 @@ from starlette.responses import Response as HttpResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from fhir_server import conformance, document, logs, openapi, routing, wire
+from fhir_server import conformance, document, logs, openapi, patching, routing, wire
 from fhir_server.definitions import Handler, Request, Response
 from fhir_server.outcome import FhirError
 from fhir_server.processes import end_with_parent
@@ -117,7 +117,7 @@ async def _fhir(http: HttpRequest) -> HttpResponse:
         return await _welcome(http)
     try:
         if http.method == "OPTIONS":
-            return wire.send(http, settings, Response(204, headers={"Allow": ", ".join(routing.allowed(path))}))
+            return wire.send(http, settings, _options(path))
         run, parameters = routing.match(http.method, path)
         http.scope["asked"] = {"run": run.__name__, "type": parameters.get("type")}
         request = await wire.receive(http, settings, path)
@@ -126,6 +126,13 @@ async def _fhir(http: HttpRequest) -> HttpResponse:
         return wire.send(http, settings, wire.refuse(error))
     except Exception as error:
         return wire.send(http, settings, _fail(http, error))
+
+
+def _options(path: str) -> Response:
+    """What can be asked of a path; of one that can be patched, in which formats (RFC 5789, 3.1)."""
+    methods = routing.allowed(path)
+    patches = {"Accept-Patch": ", ".join(patching.MEDIA)} if "PATCH" in methods else {}
+    return Response(204, headers={"Allow": ", ".join(methods), **patches})
 
 
 def dispatcher(server: Callable[[], Server]) -> Callable[[Request], Awaitable[Response]]:

@@ -23,8 +23,8 @@ class SearchParameter:
 
     `expression` is the published FHIRPath for one type. `target` are the types a reference may point to.
     `many` says that a date parameter can have several values, so that its bounds must hold on the same one.
-    `system` is the code system of an element of type code, which does not say it. `components` are those of a composite:
-    the code of a parameter of the same type, and the FHIRPath of its values below one value of `expression`.
+    `system` is the code system of an element of type code, which does not say it. `components` are those of a
+    composite: the code of a parameter of the same type, and the FHIRPath of its values below one value of `expression`.
     """
 
     code: str

@@ -18,7 +18,7 @@ from fhir_server.outcome import Json
 @dataclass(frozen=True, slots=True)
 class Stored:
     """A version of a resource. `resource` is None for the version that deleted it; `method` is the HTTP method that
-    made it."""
+    made it, `first` that there was none before it or only a deletion."""
 
     type: str
     id: str
@@ -26,6 +26,7 @@ class Stored:
     updated: datetime
     resource: Json | None
     method: str = "PUT"
+    first: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from fhir_server import conformance
+from fhir_server.compartments import COMPARTMENTS
 from fhir_server.definitions import Handler, Operation
 from fhir_server.interactions import INTERACTIONS
 from fhir_server.operations import OPERATIONS
@@ -65,7 +66,7 @@ def _found(path: str) -> list[tuple[Route, Parameters]]:
         if (parameters := _parameters(route, templates, segments)) is not None
     ]
     if not found:
-        raise FhirError("not-found", _text_of_missing(path, segments[0]))
+        raise FhirError("not-found", _text_of_missing(path, segments))
     return found
 
 
@@ -92,7 +93,10 @@ def _is_value(name: str, segment: str) -> bool:
     return bool(segment) and segment[0] not in "_$"
 
 
-def _text_of_missing(path: str, first: str) -> str:
+def _text_of_missing(path: str, segments: Sequence[str]) -> str:
+    first, last = segments[0], segments[-1]
+    if first in STORED and first not in COMPARTMENTS and len(segments) == 3 and _is_value("target", last):
+        return f"{first} has no compartment to search {last} in; these types have one: {', '.join(COMPARTMENTS)}."
     if first and first[0].isupper() and first not in STORED and first not in conformance.TYPES:
         return f"{first} is not a resource type of this server; see [base]/metadata."
     return f"There is nothing at {path}; see [base]/metadata for what there is."

@@ -91,9 +91,7 @@ class Settings(BaseSettings):
     )
     count_default: int = Field(50, ge=1, description="Entries on a page if _count does not say.")
     count_max: int = Field(1000, ge=1, description="Entries on a page at most, whatever _count says.")
-    included_max: int = Field(
-        1000, ge=1, description="Resources that _include and _revinclude add to a page at most."
-    )
+    included_max: int = Field(1000, ge=1, description="Resources that _include and _revinclude add to a page at most.")
     find_window_days_max: int = Field(
         62, ge=1, le=366, description="Longest window, in days, that free slots are computed for at once."
     )

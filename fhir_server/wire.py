@@ -65,7 +65,11 @@ HEADERS = {
 }
 """Headers of every answer: nobody keeps it for others, or uses it again without asking whether it still holds."""
 
-EXPOSED = "Content-Location, Date, ETag, Last-Modified, Location, Retry-After, X-Correlation-Id, X-Request-Id"
+EXPOSED = (
+    "Accept-Patch, Allow, Content-Location, Date, ETag, Last-Modified, Location, Retry-After, X-Correlation-Id, "
+    "X-Request-Id"
+)
+"""Headers that a page of another origin may read."""
 PREFLIGHT_SECONDS = 3600
 
 

@@ -8,9 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fhir_server.definitions import Operation, Parameter, SearchParameter
 from fhir_server.extensions import Extension, Part
 from fhir_server.outcome import CANONICAL, Json
-from fhir_server.search import COMMON, supported
+from fhir_server.search import COMMON, modifiers, supported
 from fhir_server.search.date import RANGES
-from fhir_server.search.kinds import kind_of
 from fhir_server.vocabulary import publish
 
 R4_VERSION = "4.0.1"
@@ -95,14 +94,13 @@ def _search_parameter(url: str, uses: Mapping[str, SearchParameter], urls: Mappi
         "multipleOr": True,
         "multipleAnd": True,
         **({"comparator": list(RANGES)} if first.type in COMPARED else {}),
-        **({"modifier": modifiers} if (modifiers := _modifiers(first)) else {}),
+        **({"modifier": named} if (named := _modifiers(first)) else {}),
         **({"component": components} if components else {}),
     }
 
 
 def _modifiers(parameter: SearchParameter) -> list[str]:
-    modifiers = () if parameter.type == "composite" else ("missing", *kind_of(parameter).modifiers)
-    return [MODIFIERS.get(one, one) for one in modifiers]
+    return [MODIFIERS.get(one, one) for one in modifiers(parameter)]
 
 
 def structure_definition(extension: Extension) -> Json:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from urllib.parse import urlencode
 
 from fhir_server import search, subset
 from fhir_server.definitions import Added, Request, ResourceDefinition, Response
 from fhir_server.interactions import _including
-from fhir_server.interactions.preference import preference
+from fhir_server.interactions.preference import strictness
 from fhir_server.outcome import FhirError, Issue, Json, operation_outcome
 from fhir_server.search import Query, Scope, contents, page, results
 from fhir_server.search.filters import Filter, conjoin
@@ -18,9 +17,6 @@ from fhir_server.search.page import CURSOR, Cursor
 from fhir_server.search.query import Pairs
 from fhir_server.search.results import Results, View
 from fhir_server.writing import Server
-
-STRICTNESS = {"strict": True, "lenient": False}
-"""What `Prefer: handling=` says of unknown parameters; else it is as the settings say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +58,7 @@ async def answer(server: Server, request: Request, asked: Search) -> Response:
 
     Where resources of a type are computed, those that match are in their places among the stored ones.
     """
-    scope = server.scope(strict=STRICTNESS.get(preference(request, "handling") or ""))
+    scope = server.scope(strict=strictness(request))
     wanted = results.parse(scope, request.query, asked.types, subset.has_element, choice=asked.choice)
     queries = [_query(scope, asked, wanted, type) for type in wanted.types]
     notes = _agree(scope, queries)
@@ -205,7 +201,7 @@ def _links(url: str, query: Query, here: str | None, binding: str, shown: Shown)
 
 
 def _link(relation: str, url: str, pairs: Pairs, cursor: str | None) -> Json:
-    query = urlencode([*pairs, *([(CURSOR, cursor)] if cursor else ())])
+    query = search.spell([*pairs, *([(CURSOR, cursor)] if cursor else ())])
     return {"relation": relation, "url": f"{url}?{query}" if query else url}
 
 

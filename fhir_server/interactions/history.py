@@ -16,8 +16,8 @@ from fhir_server.writing import Server
 
 PARAMETERS = ("_since", "_at", "_count", "_total", "_cursor")
 
-PROTOCOL = frozenset({"_format", "_pretty", "_summary", "_elements"})
-"""Parameters that say how the answer is written."""
+PROTOCOL = ("_format", "_pretty")
+"""Parameters that say how the answer is written; its links keep them."""
 
 
 async def history(server: Server, request: Request) -> Response:
@@ -36,7 +36,7 @@ async def history(server: Server, request: Request) -> Response:
     if request.id and not page.stored and await server.store.read(str(request.type), request.id) is None:
         raise FhirError("not-found", f"{request.type}/{request.id} does not exist.")
     url = "/".join(part for part in (request.base, request.type, request.id, "_history") if part)
-    kept = {name: given[name] for name in PARAMETERS if name in given and name != "_cursor"} | {"_count": past.count}
+    kept = {name: value for name, value in given.items() if name != "_cursor"} | {"_count": past.count}
     own = kept | ({"_cursor": past.cursor} if past.cursor else {})
     links = [_link("self", url, own), _link("first", url, kept)]
     if page.next:
@@ -54,8 +54,8 @@ def _parameters(server: Server, request: Request) -> dict[str, str]:
     given: dict[str, str] = {}
     strict = server.settings.search_strict or preference(request, "handling") == "strict"
     for name, value in request.query:
-        if name not in PARAMETERS:
-            if strict and name not in PROTOCOL:
+        if name not in PARAMETERS and name not in PROTOCOL:
+            if strict:
                 text = f"A history has no parameter {name}; it has {', '.join(PARAMETERS[:-1])}."
                 raise FhirError("not-supported", text, name, status=400)
         elif name in given:
@@ -103,8 +103,7 @@ def _link(relation: str, url: str, pairs: Json) -> Json:
 
 def _entry(base: str, stored: Stored) -> Json:
     url = f"{stored.type}/{stored.id}"
-    created = stored.method == "POST" or stored.version == 1
-    status = "204" if stored.resource is None else "201" if created else "200"
+    status = "204" if stored.resource is None else "201" if stored.first else "200"
     entry: Json = {"fullUrl": f"{base}/{url}"}
     if stored.resource is not None:
         entry["resource"] = stored.resource

@@ -8,7 +8,7 @@ from fhir_server import patching
 from fhir_server.definitions import Interaction, Request, Response
 from fhir_server.interactions.conditional import meeting
 from fhir_server.interactions.create import replay_of
-from fhir_server.interactions.read import existing, stands_for_nothing
+from fhir_server.interactions.read import compute, current
 from fhir_server.interactions.update import refuse_mismatch
 from fhir_server.outcome import FhirError, Json
 from fhir_server.plan import Stored
@@ -33,16 +33,11 @@ async def asked(server: Server, request: Request) -> Asked:
     """The next version of what the URL names by id or by a condition, as the patch makes it."""
     type, row = str(request.type), server.rows[str(request.type)]
     id = await _meeting_id(server, request) if request.id is None else request.id
-    computed = await server.store.run(row.computed.read(id, server.now(), server.policy)) if row.computed else None
+    computed = await compute(server, type, id)
 
     def propose(before: Stored | None) -> Json:
         refuse_mismatch(request, before)
-        current = before.resource if before else None
-        if computed and (current is None or stands_for_nothing(row, current)):
-            current = computed
-        resource = current or existing(type, id, before).resource
-        assert resource is not None
-        return patching.apply(request.media, request.body, request.raw, resource)
+        return patching.apply(request.media, request.body, request.raw, current(row, id, before, computed))
 
     return Asked(type, id, propose, "PATCH")
 

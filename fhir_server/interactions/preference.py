@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from fhir_server.definitions import Request
 
+STRICTNESS = {"strict": True, "lenient": False}
+
 
 def preference(request: Request, name: str) -> str | None:
     """The value of a preference in `Prefer`, None if it is not given."""
@@ -12,3 +14,8 @@ def preference(request: Request, name: str) -> str | None:
         if key.lower() == name:
             return value.strip('" ')
     return None
+
+
+def strictness(request: Request) -> bool | None:
+    """Whether unknown parameters are to be refused, by `Prefer: handling=`; None if that is as the settings say."""
+    return STRICTNESS.get(preference(request, "handling") or "")

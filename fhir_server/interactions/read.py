@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from fhir_server import subset
 from fhir_server.definitions import Interaction, Request, ResourceDefinition, Response
+from fhir_server.interactions.preference import strictness
 from fhir_server.outcome import FhirError, Json
 from fhir_server.plan import Stored
 from fhir_server.search import contents, index, match, results
+from fhir_server.search.results import View
 from fhir_server.writing import Server
 
 
 async def read(server: Server, request: Request) -> Response:
     """200 with the resource, stored, computed or in memory, or with what `_summary` or `_elements` name of it; 404 if
     there never was one, 410 if it was deleted."""
-    view = results.view_of(request.query)
+    view = view_of(server, request)
     resource, versioned = await _find(server, str(request.type), str(request.id))
     return Response(200, subset.cut(resource, view), versioned=versioned)
+
+
+def view_of(server: Server, request: Request) -> View:
+    """How much of the resource is wanted."""
+    scope = server.scope(strict=strictness(request))
+    return results.view_of(scope, request.query, str(request.type), subset.has_element)
 
 
 async def _find(server: Server, type: str, id: str) -> tuple[Json, bool]:
@@ -24,10 +32,8 @@ async def _find(server: Server, type: str, id: str) -> tuple[Json, bool]:
         return _published(server, type, id), False
     row = server.rows[type]
     stored = await server.store.read(type, id)
-    if row.computed and (stored is None or stored.resource is None or stands_for_nothing(row, stored.resource)):
-        computed = await server.store.run(row.computed.read(id, server.now(), server.policy))
-        if computed is not None:
-            return computed, False
+    if is_computed(row, stored) and (computed := await compute(server, type, id)):
+        return computed, False
     return existing(type, id, stored).resource or {}, True
 
 
@@ -49,9 +55,27 @@ def existing(type: str, id: str, stored: Stored | None) -> Stored:
     return stored
 
 
-def stands_for_nothing(row: ResourceDefinition, resource: Json) -> bool:
-    """Whether a stored resource only continues the history of one that is computed anew."""
-    return row.computed is not None and match.matches(row.computed.hidden, index(row, resource))
+async def compute(server: Server, type: str, id: str) -> Json | None:
+    """The resource as it is computed at present, None if it is not."""
+    row = server.rows[type]
+    if row.computed is None:
+        return None
+    found: Json | None = await server.store.run(row.computed.read(id, server.now(), server.policy))
+    return found
+
+
+def is_computed(row: ResourceDefinition, stored: Stored | None) -> bool:
+    """Whether what is computed counts: nothing is stored, or what only continues the history of what was computed."""
+    if row.computed is None:
+        return False
+    return stored is None or stored.resource is None or match.matches(row.computed.hidden, index(row, stored.resource))
+
+
+def current(row: ResourceDefinition, id: str, stored: Stored | None, computed: Json | None) -> Json:
+    """What a change starts from: the resource as it is read. 404 and 410 as for a read."""
+    if computed and is_computed(row, stored):
+        return computed
+    return existing(row.type, id, stored).resource or {}
 
 
 INTERACTION = Interaction("read", "instance", "GET", "/{type}/{id}", read)

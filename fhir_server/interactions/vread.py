@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from fhir_server import subset
 from fhir_server.definitions import Interaction, Request, Response
-from fhir_server.interactions.read import existing
-from fhir_server.search import results
+from fhir_server.interactions.read import existing, view_of
 from fhir_server.writing import Server
 
 
 async def vread(server: Server, request: Request) -> Response:
     """200 with that version, as far as `_summary` or `_elements` ask for it; 404 if there is none, 410 if that version
     is the deletion."""
-    view = results.view_of(request.query)
+    view = view_of(server, request)
     type, id, version = str(request.type), str(request.id), str(request.version)
     stored = await server.store.vread(type, id, int(version)) if version.isdecimal() and len(version) < 10 else None
     resource = existing(type, f"{id}/_history/{version}", stored).resource or {}

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
-from urllib.parse import urlencode
 
 from fhir_server import search
 from fhir_server.compartments import COMPARTMENTS, ITSELF
@@ -153,7 +152,7 @@ def _link(url: str, arguments: Arguments, last: Stored | None) -> str:
     ]
     if last:
         pairs.append(("_cursor", _reference(last)))
-    return f"{url}?{urlencode(pairs)}" if pairs else url
+    return f"{url}?{spell(pairs)}" if pairs else url
 
 
 def _entry(base: str, stored: Stored, mode: str) -> Json:

@@ -6,7 +6,6 @@ import base64
 import binascii
 from collections.abc import Sequence
 from datetime import datetime
-from urllib.parse import urlencode
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from fhir_server.definitions import Operation, Parameter, Request, Response
@@ -110,7 +109,7 @@ def _url(server: Server, request: Request, arguments: Arguments, last: Offer | N
     if last:
         text = f"{say(last.start)} {last.schedule} {last.slot['id']}"
         pairs.append(("_cursor", base64.urlsafe_b64encode(text.encode()).decode()))
-    return f"{path}/$find-slots?{urlencode(pairs)}"
+    return f"{path}/$find-slots?{spell(pairs)}"
 
 
 def _said(value: object) -> str:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from fhir_server.definitions import Operation, Parameter, Request, Response
-from fhir_server.interactions.read import existing, read
+from fhir_server.interactions.read import compute, existing, is_computed, read
 from fhir_server.interactions.update import SETS, identity, refuse_mismatch
 from fhir_server.operations.arguments import read_arguments
 from fhir_server.outcome import FhirError, Json
@@ -84,12 +84,16 @@ def _without(known: Sequence[Any], given: Sequence[Any], keys: tuple[str, ...]) 
 
 
 async def _change(server: Server, request: Request, operation: Operation, combine: Combine) -> Response:
-    """Writes a new version with the Meta so combined; none if that changes nothing."""
+    """Writes a new version with the Meta so combined; none if that changes nothing. 422 for what is computed."""
     given: Json = read_arguments(operation, request)["meta"][0]
     type, id = str(request.type), str(request.id)
+    computed = await compute(server, type, id)
 
     def propose(before: Stored | None) -> Json | Unchanged:
         refuse_mismatch(request, before)
+        if computed and is_computed(server.rows[type], before):
+            text = f"{type}/{id} is computed anew whenever it is read, so it keeps no labels; once it is taken it does."
+            raise FhirError("business-rule", text, f"{type}.meta")
         known = existing(type, id, before).resource or {}
         combined = {name: combine(known["meta"].get(name, ()), given.get(name, ()), SETS[name]) for name in SETS}
         meta = {name: value for name, value in (known["meta"] | combined).items() if value}

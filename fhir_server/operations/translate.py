@@ -56,7 +56,13 @@ def _maps(request: Request, arguments: Arguments) -> Sequence[Json]:
     else:
         chosen = list(maps.values())
     sides = {"sourceCanonical": one(arguments, "source"), "targetCanonical": one(arguments, "target")}
-    return [each for each in chosen if all(url in (None, each[side]) for side, url in sides.items())]
+    return [each for each in chosen if all(url is None or _is(url, each[side]) for side, url in sides.items())]
+
+
+def _is(canonical: str, known: str) -> bool:
+    """Whether two canonical URLs may name the same: their versions count only if both say one."""
+    (url, _, version), (known_url, _, known_version) = canonical.partition("|"), known.partition("|")
+    return url == known_url and (not version or known_version in ("", version))
 
 
 def _matches(concept_map: Json, coding: Json, target: str | None, backwards: bool) -> Iterator[Json]:

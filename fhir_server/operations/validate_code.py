@@ -85,6 +85,8 @@ def _answer(given: Iterable[Json], judge: Callable[[Json], Verdict]) -> Response
 
 def _judge(coding: Json, concept: Concept | None, url: str, abstract: bool) -> Verdict:
     system, code = coding["system"], coding["code"]
+    if problem := _other_version(system, coding.get("version")):
+        return problem, None
     if concept is None:
         if terminology.concepts(system) is None:
             return f"{url} has no code {code} of {system}, a code system that is not here", None
@@ -95,6 +97,15 @@ def _judge(coding: Json, concept: Concept | None, url: str, abstract: bool) -> V
     if display and _plain(display) not in {_plain(text) for text in _displays(concept)}:
         return f"{code} is {concept.display}, not {display}", concept
     return None, concept
+
+
+def _other_version(system: str, version: str | None) -> str | None:
+    """That a code system is here, but not in the version that a coding says; None if it is, or is not here at all."""
+    known = terminology.code_systems().get(system)
+    if known is None or terminology.find({system: known}, system, version):
+        return None
+    here = f"in version {known['version']}" if "version" in known else "without a version"
+    return f"{system} is here {here}, not in {version}"
 
 
 def _displays(concept: Concept) -> list[str]:

@@ -5,13 +5,14 @@ that MongoDB understands, `remaining`, `merge` and `weave` make pages of it (`pa
 filters on what is not stored.
 """
 
+from fhir_server.search.conditions import modifiers
 from fhir_server.search.indexing import index, indexes
 from fhir_server.search.match import in_order, matches, merge, weave
 from fhir_server.search.matching import filter_of
 from fhir_server.search.page import after, remaining
 from fhir_server.search.parameters import COMMON, SUPPORTED_TYPES, check, parameters, supported
 from fhir_server.search.parsing import parse
-from fhir_server.search.query import Query
+from fhir_server.search.query import Query, spell
 from fhir_server.search.referring import referred
 from fhir_server.search.resolving import resolve
 from fhir_server.search.scope import Scope
@@ -29,11 +30,13 @@ __all__ = [
     "indexes",
     "matches",
     "merge",
+    "modifiers",
     "parameters",
     "parse",
     "referred",
     "remaining",
     "resolve",
+    "spell",
     "supported",
     "weave",
 ]

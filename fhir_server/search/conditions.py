@@ -14,6 +14,7 @@ from fhir_server.search import composite
 from fhir_server.search.filters import Filter, exists, one_of
 from fhir_server.search.kinds import kind_of
 from fhir_server.search.parameters import known, place
+from fhir_server.search.path import element
 from fhir_server.search.scope import Scope
 from fhir_server.search.step import Step, loads_in
 from fhir_server.search.text import split
@@ -30,7 +31,7 @@ LOADS_MAX = 100
 VALUES_MAX = 100
 VALUE_LENGTH_MAX = 1000
 
-NO_TERMINOLOGY = "there is no terminology here that says which codes a value set holds or a code subsumes"
+NO_TERMINOLOGY = "a search knows neither value sets nor hierarchies of codes; ValueSet/$expand lists the codes of one"
 
 WHY_REFUSED: Mapping[tuple[str, str], str] = {
     **{("token", modifier): NO_TERMINOLOGY for modifier in ("in", "not-in", "above", "below")},
@@ -176,10 +177,10 @@ def _ids(found: Sequence[Sequence[str]]) -> Any:
 def _compare(scope: Scope, row: ResourceDefinition, parameter: SearchParameter, modifier: str, value: str) -> Filter:
     values = [each for each in split(value, ",") if each]
     refuse_oversized(parameter.code, values)
-    modifiers = _modifiers(parameter)
-    of_type = "[type]" in modifiers and modifier[:1].isupper()
-    if modifier and not of_type and modifier not in modifiers:
-        raise _refused(parameter, modifier, modifiers)
+    working = modifiers(parameter)
+    of_type = "[type]" in working and modifier[:1].isupper()
+    if modifier and not of_type and modifier not in working:
+        raise _refused(parameter, modifier, working)
     if modifier == "missing":
         if value not in ("true", "false"):
             raise FhirError("value", f"'{parameter.code}:missing' is 'true' or 'false'.", status=400)
@@ -189,16 +190,20 @@ def _compare(scope: Scope, row: ResourceDefinition, parameter: SearchParameter, 
     return kind_of(parameter).compile(parameter, modifier, values, scope.frame, scope.now)
 
 
-def _modifiers(parameter: SearchParameter) -> tuple[str, ...]:
+def modifiers(parameter: SearchParameter) -> tuple[str, ...]:
+    """The modifiers that work on the parameter; `[type]` stands for the name of a resource type."""
     if parameter.components:
         return ()
-    return ("missing", "not") if parameter.code == "_id" else ("missing", *kind_of(parameter).modifiers)
+    if parameter.code == "_id":
+        return "missing", "not"
+    works = kind_of(parameter).modifiers
+    return ("missing", *(each for each in works if each != "of-type" or element(parameter.expression) == "identifier"))
 
 
-def _refused(parameter: SearchParameter, modifier: str, modifiers: Sequence[str]) -> FhirError:
+def _refused(parameter: SearchParameter, modifier: str, working: Sequence[str]) -> FhirError:
     why = WHY_REFUSED.get((parameter.type, modifier))
     text = f"Search parameter '{parameter.code}' has no modifier ':{modifier}' here{f': {why}' if why else ''}."
-    works = ", ".join(f":{each}" for each in modifiers) or "none"
+    works = ", ".join(f":{each}" for each in working) or "none"
     return FhirError("not-supported", f"{text} What works: {works}.", status=400)
 
 

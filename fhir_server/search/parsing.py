@@ -43,8 +43,9 @@ def parse(scope: Scope, type: str, pairs: Sequence[tuple[str, str]]) -> Query:
     a value are dropped. Parameters about the answer that have nothing to do with the order or the size of a page are
     left to `results`.
     """
-    if len(pairs) > PARAMETERS_MAX:
-        raise too_costly(f"A search has at most {PARAMETERS_MAX} parameters, not {len(pairs)}.")
+    said = sum(name != "_count" for name, _ in pairs)
+    if said > PARAMETERS_MAX:
+        raise too_costly(f"A search has at most {PARAMETERS_MAX} parameters beside '_count', not {said}.")
     given = [(name, value) for name, value in pairs if value.strip(", ")]
     results = _results(given)
     conditions = _conditions(scope, type, [pair for pair in given if not _is_result(pair[0])])

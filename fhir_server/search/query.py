@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
+from urllib.parse import quote, urlencode
 
 from fhir_server.outcome import Issue
 from fhir_server.search.filters import Filter
@@ -12,6 +14,9 @@ from fhir_server.search.parameters import Scalar
 Total: TypeAlias = Literal["none", "estimate", "accurate"]
 Sort: TypeAlias = tuple[tuple[str, int], ...]
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
+
+UNESCAPED = ",:/$"
+"""What a query may hold as it is (RFC 3986, 3.4) and searches are full of; `|` is not among it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +39,8 @@ class Query:
     notes: tuple[Issue, ...]
     binding: str
     including: bool = False
+
+
+def spell(pairs: Iterable[tuple[str, str]]) -> str:
+    """The query of a URL for these pairs."""
+    return urlencode(list(pairs), safe=UNESCAPED, quote_via=quote)

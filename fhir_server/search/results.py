@@ -110,10 +110,14 @@ def parse(
     return Results(view, tuple(dict.fromkeys(includes)), chosen, said.get(CURSOR), tuple(kept), tuple(notes))
 
 
-def view_of(pairs: Sequence[tuple[str, str]]) -> View:
-    """How much of the one resource of a read is wanted."""
+def view_of(scope: Scope, pairs: Sequence[tuple[str, str]], type: str, has_element: HasElement) -> View:
+    """How much of the one resource of a read is wanted. What names no element is ignored, or refused if the scope is
+    strict."""
     said = _once([pair for pair in pairs if pair[1].strip(", ")])
-    view = View(_summary(said.get("_summary", "false")), _names(said.get("_elements", "")))
+    elements, unknown = _elements(scope, said.get("_elements", ""), (type,), has_element)
+    if scope.strict and unknown:
+        raise FhirError.of([replace(note, severity="error") for note in unknown], status=400)
+    view = View(_summary(said.get("_summary", "false")), elements)
     if view.summary == "count":
         raise FhirError("value", "'_summary=count' is for searches: one resource has no count.", status=400)
     _refuse_together(view, ())

@@ -13,10 +13,8 @@ from datetime import datetime
 from typing import Any
 
 from fhir_server.definitions import SearchParameter
-from fhir_server.outcome import FhirError
 from fhir_server.search.filters import Filter, any_of, disjoin, starting_with
 from fhir_server.search.parameters import STORED, Frame, Scalar, bad_value, place
-from fhir_server.search.path import element
 from fhir_server.search.string import TEXT_LENGTH_MAX, fold, folded_value
 from fhir_server.search.text import split, unescape
 
@@ -107,9 +105,6 @@ def _typed(value: Any) -> Iterator[str]:
 
 def _sought_of_type(parameter: SearchParameter, value: str) -> str:
     parts = [unescape(part) for part in split(value, "|")]
-    if element(parameter.expression) != "identifier":
-        text = f"'{parameter.code}' has no modifier ':of-type': only identifiers have a type."
-        raise FhirError("not-supported", text, status=400)
     if len(parts) != 3 or not all(parts):
         raise bad_value(parameter, value, "'system|code|value' of the identifier's type and the identifier")
     return f"{OF_TYPE}{'|'.join(parts)}"

@@ -17,7 +17,7 @@ from pymongo.errors import PyMongoError
 
 from fhir_server.definitions import ResourceDefinition
 from fhir_server.outcome import FhirError
-from fhir_server.plan import Claim, Decision, Found, Load, Plan, Stored
+from fhir_server.plan import Decision, Found, Load, Plan, Stored
 from fhir_server.search import Query
 from fhir_server.store import outbox, reading, reindexing, writes
 from fhir_server.store.failures import LostRace, answering, unavailable

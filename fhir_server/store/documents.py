@@ -1,7 +1,8 @@
 """The document in MongoDB, and back (conformance/decisions/0002-document-shape.md).
 
-<Type>           {_id: id, version, updated, method, resource, index, order, refs}    what is there now
-<Type>_history   {_id: "id/version", id, version, updated, until, method, resource}   what was; resource null: deleted
+<Type>           {_id: id, version, updated, method, first, resource, index, order, refs}   what is there now
+<Type>_history   {_id: "id/version", id, version, updated, until, method, first, resource}   what was; resource
+                 null: deleted
 claims           {_id, owner, actor, day: "actor|yyyymmdd", start, end, claim}
                  one piece for each UTC day; [start, end) is the piece, `claim` the whole
 guards           {_id: "actor|yyyymmdd", day, moves}
@@ -53,7 +54,15 @@ def instant(moment: datetime) -> datetime:
 
 
 def version_of(
-    row: ResourceDefinition, write: Write, version: int, updated: datetime, resource: Json, *, zone: tzinfo, base: str
+    row: ResourceDefinition,
+    write: Write,
+    version: int,
+    updated: datetime,
+    resource: Json,
+    *,
+    first: bool,
+    zone: tzinfo,
+    base: str,
 ) -> Json:
     """The document of a version; the resource gets its id, meta.versionId and meta.lastUpdated."""
     stamp = updated.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
@@ -61,8 +70,8 @@ def version_of(
     stamped = {"resourceType": row.type, "id": write.id, "meta": meta} | {
         name: value for name, value in resource.items() if name not in ("resourceType", "id", "meta")
     }
-    said = {"_id": write.id, "version": version, "updated": updated, "method": write.method, "resource": stamped}
-    return said | indexed(row, stamped, zone=zone, base=base)
+    said = {"_id": write.id, "version": version, "updated": updated, "method": write.method, "first": first}
+    return said | {"resource": stamped} | indexed(row, stamped, zone=zone, base=base)
 
 
 def indexed(row: ResourceDefinition, resource: Json, *, zone: tzinfo, base: str) -> Json:
@@ -81,16 +90,15 @@ def deletion(version: Mapping[str, Any]) -> Json:
 
 
 def _past(id: str, said: Mapping[str, Any]) -> Json:
-    kept = {element: said[element] for element in ("version", "updated", "method")}
+    kept = {element: said[element] for element in ("version", "updated", "method", "first") if element in said}
     return {"_id": f"{id}/{said['version']}", "id": id, **kept}
 
 
 def stored(type: str, document: Mapping[str, Any]) -> Stored:
     """The version that a document holds, of a current collection or of a history."""
     id = document.get("id", document["_id"])
-    return Stored(
-        type, id, document["version"], document["updated"], document["resource"], document.get("method", "PUT")
-    )
+    method, first = document.get("method", "PUT"), document.get("first", False)
+    return Stored(type, id, document["version"], document["updated"], document["resource"], method, first)
 
 
 def exact(claim: Claim) -> Claim:

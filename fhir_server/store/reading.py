@@ -13,7 +13,7 @@ from fhir_server.definitions import ResourceDefinition
 from fhir_server.outcome import FhirError, Json
 from fhir_server.plan import ById, Claim, Claimed, Found, Load, Loaded, Matching, Newest, Referring, Sought, Stored
 from fhir_server.search import Query
-from fhir_server.search.filters import LAST, any_of
+from fhir_server.search.filters import any_of
 from fhir_server.store.documents import DAY, claims_of, day_key, days, stored
 from fhir_server.store.schema import Database, history_name
 
@@ -181,15 +181,16 @@ async def _referring(
 
 
 async def _sought(db: Database, load: Sought, milliseconds: int) -> list[str]:
-    """The texts alone, grouped by the store: what they stand in is not read."""
-    stages: list[Json] = [{"$match": load.filter}]
-    if load.path != "_id":
-        stages += [{"$project": {load.path: 1}}, {"$unwind": f"${load.path}"}]
-    if load.beginning:
-        stages.append({"$match": {load.path: {"$gte": load.beginning, "$lt": load.beginning + LAST}}})
-    stages += [{"$group": {"_id": f"${load.path}"}}, {"$limit": load.limit + 1}]
-    found = db[load.type].aggregate(stages, batchSize=load.limit + 2, maxTimeMS=milliseconds)
-    texts = [document["_id"] for document in await found.to_list(None)]
+    """The texts alone: what they stand in is not read."""
+    if load.path == "_id":
+        limit = load.limit + 1
+        found = db[load.type].find(
+            load.filter, {"_id": 1}, limit=limit, batch_size=limit + 1, max_time_ms=milliseconds
+        )
+        texts = [document["_id"] for document in await found.to_list(None)]
+    else:
+        texts = await db[load.type].distinct(load.path, load.filter, maxTimeMS=milliseconds)
+        texts = [text for text in texts if text.startswith(load.beginning)]
     if len(texts) > load.limit:
         text = f"A condition on other resources finds more than {load.limit} of {load.type}. Ask for fewer."
         raise FhirError("too-costly", text, status=400)

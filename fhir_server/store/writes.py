@@ -83,7 +83,8 @@ class Version:
     @property
     def stored(self) -> Stored:
         resource = self.document and self.document["resource"]
-        return Stored(self.write.type, self.write.id, self.number, self.updated, resource, self.write.method)
+        first = self.past is None
+        return Stored(self.write.type, self.write.id, self.number, self.updated, resource, self.write.method, first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +165,7 @@ def _version(frame: Frame, write: Write, past: Json | None, now: datetime) -> Ve
         number,
         updated,
         write.resource,
+        first=past is None,
         zone=frame.zone,
         base=frame.base,
     )

@@ -65,7 +65,7 @@ async def test_the_history_of_the_server_has_every_version_newest_first(told: ht
     assert (bundle["type"], bundle["total"]) == ("history", 8)
     assert said(bundle) == ALL
     statuses = [entry["response"]["status"] for entry in bundle["entry"]]
-    assert statuses == ["204", "200", "200", "204", "200", "201", "201", "201"]
+    assert statuses == ["204", "201", "200", "204", "200", "201", "201", "201"]
     assert ["resource" in entry for entry in bundle["entry"]] == [False, True, True, False, True, True, True, True]
 
 
@@ -163,6 +163,11 @@ async def test_a_cursor_of_another_history_is_refused(told: httpx.AsyncClient) -
     cursor = next(link["url"] for link in bundle["link"] if link["relation"] == "next").partition("_cursor=")[2]
     assert_outcome(await told.get(f"/Patient/b/_history?_cursor={cursor}"), 400, "value")
     assert_outcome(await told.get(f"/Practitioner/_history?_cursor={cursor}"), 400, "value")
+
+
+async def test_links_keep_how_the_answer_is_written(told: httpx.AsyncClient) -> None:
+    bundle = (await told.get("/_history?_count=1&_format=json&_pretty=true")).json()
+    assert all("_format=json" in link["url"] and "_pretty=true" in link["url"] for link in bundle["link"])
 
 
 async def test_an_unknown_parameter_is_left_out_or_refused(told: httpx.AsyncClient) -> None:

@@ -29,6 +29,7 @@ from tests.outcomes import assert_outcome, problems
 Json = dict[str, Any]
 
 TYPES = sorted(BUILDERS)
+JSON_PATCH = {"content-type": "application/json-patch+json"}
 
 
 def parameters(**given: Any) -> Json:
@@ -297,6 +298,17 @@ async def test_a_booked_appointment_can_be_labelled_after_its_time(
     set_clock(NOW + timedelta(days=9))
     response = await clinic.post(f"/Appointment/{booked['id']}/$meta-add", json=parameters(meta={"tag": [TAG]}))
     assert meta_of(response)["tag"] == [TAG]
+
+
+@pytest.mark.parametrize("code", ["meta-add", "meta-delete"])
+async def test_a_computed_slot_keeps_no_labels(clinic: httpx.AsyncClient, code: str) -> None:
+    found = (await clinic.get(f"/Slot?status=free&start=ge{TUESDAY}&start=lt{WEDNESDAY}")).json()
+    url = f"/Slot/{found['entry'][0]['resource']['id']}"
+    refused = await clinic.post(f"{url}/${code}", json=parameters(meta={"tag": [TAG]}))
+    assert_outcome(refused, 422, "business-rule")
+    taking = [{"op": "replace", "path": "/status", "value": "busy-unavailable"}]
+    await clinic.patch(url, json=taking, headers=JSON_PATCH)
+    assert (await clinic.post(f"{url}/${code}", json=parameters(meta={"tag": [TAG]}))).status_code == 200
 
 
 @pytest.mark.parametrize("code", ["meta-add", "meta-delete"])

@@ -217,6 +217,18 @@ async def test_a_code_is_given_in_one_way_and_with_its_system(reader: httpx.Asyn
     assert_outcome(await reader.post(url, json=both), 400, "value")
 
 
+@pytest.mark.parametrize("url", ["/ValueSet/appointmentstatus", "/CodeSystem/appointmentstatus"])
+async def test_a_coding_of_another_version_is_not_right(reader: httpx.AsyncClient, url: str) -> None:
+    coding = {"system": STATUS, "code": "booked"}
+    for version, result in (("4.0.1", True), ("9", False)):
+        body = parameters(coding_Coding={**coding, "version": version})
+        answer = said(await reader.post(f"{url}/$validate-code", json=body))
+        assert (answer["result"], "4.0.1, not in 9" in answer.get("message", "")) == (result, not result)
+    both = {"coding": [{**coding, "version": "9"}, coding]}
+    right = await reader.post(f"{url}/$validate-code", json=parameters(codeableConcept_CodeableConcept=both))
+    assert said(right)["result"] is True
+
+
 async def test_a_code_that_groups_others_is_right_only_on_request(reader: httpx.AsyncClient) -> None:
     grouping = {"url": "http://terminology.hl7.org/ValueSet/v3-InformationSensitivityPolicy", "system": ACT_CODE}
     grouping["code"] = "_InformationSensitivityPolicy"
@@ -337,6 +349,8 @@ async def test_a_translation_is_between_the_value_sets_that_are_named(reader: ht
     assert not await ask(code="noshow", system=STATUS, target=STATUSES)
     assert await ask(code="noshow", system=STATUS, target=STATUSES, reverse="true")
     assert not await ask(code="noshow", system=STATUS, targetsystem=STATUS)
+    assert await ask(code="noshow", source=f"{STATUSES}|4.0.1", target=f"{WORDS}|1")
+    assert not await ask(code="noshow", source=f"{STATUSES}-other|4.0.1")
     url = f"{CANONICAL}/ConceptMap/appointment-status-to-word"
     assert await ask(code="noshow", system=STATUS, url=url)
     assert_outcome(

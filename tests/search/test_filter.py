@@ -239,10 +239,10 @@ def test_filters_and_conditions_hold_together() -> None:
 @pytest.mark.parametrize(
     ("text", "code", "said"),
     [
-        ("type in http://hl7.org/fhir/ValueSet/x", "not-supported", "no terminology"),
-        ("type ni http://hl7.org/fhir/ValueSet/x", "not-supported", "no terminology"),
-        ("type ss urn:s|A", "not-supported", "no terminology"),
-        ("type sb urn:s|A", "not-supported", "no terminology"),
+        ("type in http://hl7.org/fhir/ValueSet/x", "not-supported", "neither value sets"),
+        ("type ni http://hl7.org/fhir/ValueSet/x", "not-supported", "neither value sets"),
+        ("type ss urn:s|A", "not-supported", "neither value sets"),
+        ("type sb urn:s|A", "not-supported", "neither value sets"),
         ("colour eq red", "not-supported", "no search parameter 'colour'"),
         ("status eq booked and colour eq red", "not-supported", "no search parameter 'colour'"),
         ("not (colour eq red)", "not-supported", "no search parameter 'colour'"),
