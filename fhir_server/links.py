@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from fhir_server.outcome import Json
-from fhir_server.validation.shapes import Element, Shape, resource_shape, shape
+from fhir_server.validation.shapes import PRIMITIVE_EXTENSION, Element, Shape, resource_shape, shape
 
 Change: TypeAlias = Callable[[str, bool], str]
 """From a link, and whether it is the literal reference of a Reference, to what it becomes."""
@@ -26,7 +26,17 @@ def rewrite(resource: Json, change: Change) -> Json:
 
 
 def _rewrite(of: Shape, value: Json, change: Change) -> Json:
-    return {name: _element(of, of.elements.get(name), each, change) for name, each in value.items()}
+    return {
+        name: _beside(each, change) if name.startswith("_") else _element(of, of.elements.get(name), each, change)
+        for name, each in value.items()
+    }
+
+
+def _beside(value: Any, change: Change) -> Any:
+    """What stands beside a primitive: the links in its extensions."""
+    if isinstance(value, list):
+        return [_beside(each, change) for each in value]
+    return _rewrite(PRIMITIVE_EXTENSION, value, change) if isinstance(value, dict) else value
 
 
 def _element(of: Shape, element: Element | None, value: Any, change: Change) -> Any:

@@ -18,6 +18,7 @@ from starlette.responses import Response as HttpResponse
 
 from fhir_server import document, markup
 from fhir_server.definitions import Request, Response
+from fhir_server.interactions.pairs import read_pairs
 from fhir_server.interactions.preference import preference
 from fhir_server.outcome import FhirError, Issue, Json, operation_outcome
 from fhir_server.scheduling.elements import instant
@@ -51,7 +52,6 @@ WRITING = ("POST", "PUT", "PATCH")
 """The methods that are answered with what was written, and with where that version is."""
 
 FHIR_VERSIONS = frozenset({"4.0", "4.0.1"})
-FIELDS_MAX = 1000
 LONG_BYTES = 200_000
 """A longer body is read beside the event loop, so that others need not wait for it."""
 
@@ -109,7 +109,7 @@ async def receive(http: HttpRequest, settings: Settings, path: str) -> Request:
         method=http.method,
         base=settings.base,
         path=path,
-        query=_pairs(http.url.query),
+        query=read_pairs(http.url.query),
         headers=_headers(http),
     )
     if http.method not in ("GET", "HEAD", "DELETE"):
@@ -202,7 +202,7 @@ def _read_into(request: Request, body: bytes) -> None:
     if request.path.endswith("/_search"):
         if given.media != FORM:
             raise _unsupported(given, (FORM,))
-        request.query = [*request.query, *_pairs(body)]
+        request.query = [*request.query, *read_pairs(body)]
     elif given.media in PARSERS:
         request.body = PARSERS[given.media](body)
     elif request.method == "PATCH":
@@ -214,16 +214,6 @@ def _read_into(request: Request, body: bytes) -> None:
 def _unsupported(given: _Range, known: Sequence[str]) -> FhirError:
     text = f"The body must be {' or '.join(known)}, not {given.media or 'untyped'}."
     return FhirError("not-supported", text, status=415)
-
-
-def _pairs(text: str | bytes) -> list[tuple[str, str]]:
-    try:
-        spelled = text.decode() if isinstance(text, bytes) else text
-        return parse_qsl(spelled, keep_blank_values=True, max_num_fields=FIELDS_MAX, errors="strict")
-    except UnicodeDecodeError:
-        raise FhirError("invalid", "The parameters must be UTF-8, percent-encoded.", status=400) from None
-    except ValueError:
-        raise FhirError("too-costly", f"A request has at most {FIELDS_MAX} parameters.", status=400) from None
 
 
 def _asked(http: HttpRequest, name: str) -> str | None:

@@ -6,7 +6,7 @@ import asyncio
 import random
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum
@@ -20,7 +20,7 @@ from fhir_server.plan import ById, Decision, Found, Load, Newest, Referring, Sto
 from fhir_server.scheduling.policy import Change, Policy
 from fhir_server.search import Scope
 from fhir_server.settings import Settings
-from fhir_server.store import Answer, Loading, LostRace, Replay, Store, run
+from fhir_server.store import Answer, KeyedMutex, Loading, LostRace, Replay, Store, run
 
 
 class Unchanged(Enum):
@@ -61,6 +61,9 @@ def utc_now() -> datetime:
     return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
+LOSSES_MAX = 1
+"""Races that a transaction loses before others in its process wait for it: single writes are quicker and always win."""
+
 ATTEMPTS_MAX = 4
 """How often an entry of a transaction is decided: in the order of the entries and against it, in turns."""
 
@@ -95,6 +98,7 @@ class Server:
     policy: Policy
     rows: Mapping[str, ResourceDefinition]
     now: Callable[[], datetime] = utc_now
+    mutex: KeyedMutex = field(default_factory=KeyedMutex)
     admission: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(WRITES_AT_ONCE_MAX))
     dispatch: Callable[[Request], Awaitable[Response]] = _nowhere
     library: Mapping[str, ResourceDefinition] = field(default_factory=dict)
@@ -152,13 +156,15 @@ async def write(
     async def ask() -> Sequence[Asked]:
         return [asked]
 
-    return (await write_all(server, ask, who=who, recording=recording, replay=replay))[0]
+    named = None if id is None else asked.reference
+    return (await write_all(server, ask, named=named, who=who, recording=recording, replay=replay))[0]
 
 
 async def write_all(
     server: Server,
     ask: Ask,
     *,
+    named: str | None = None,
     who: str | None = None,
     recording: bool = False,
     replay: Replay | None = None,
@@ -167,14 +173,16 @@ async def write_all(
     """Writes all that is asked for and all that follows from it, in one transaction, or nothing. One answer for each
     that was asked for; each is decided on what those before it come to.
 
-    It waits for its turn, is decided, and decided anew if others were first.
+    It waits for its turn, is decided, and decided anew if others were first. `named` is the one resource that it is
+    about, if that is known before it is asked: a transaction that lost a race about it is waited for.
     `recording` writes down what happened elsewhere (an import): rules about notice and the past do not apply.
     Refuses what is refused by `propose`, the validation, the type's rules, or because something still refers to what is
     to be deleted; answers 503 with Retry-After when the deadline passes before a race is won.
     """
     seconds = deadline_seconds or server.settings.booking_deadline_seconds
-    async with _admitted(server):
-        loop = asyncio.get_running_loop()
+    loop = asyncio.get_running_loop()
+    waiting = server.mutex.held([named] if named else [], loop.time() + QUEUE_DEADLINES * seconds)
+    async with waiting, _admitted(server), AsyncExitStack() as held:
         deadline = loop.time() + seconds
         attempt = 0
         while True:
@@ -189,6 +197,8 @@ async def write_all(
             except LostRace:
                 if loop.time() > deadline:
                     raise _overdue() from None
+            if attempt == LOSSES_MAX and len(decided.answers) > 1:
+                await held.enter_async_context(server.mutex.held(decided.references, deadline))
             await asyncio.sleep(random.uniform(0, min(PAUSE_SECONDS_MAX, PAUSE_SECONDS_MIN * 2**attempt)))
             attempt += 1
 
@@ -204,6 +214,11 @@ class _Decided:
 
     decision: Decision
     answers: Sequence[Answer]
+
+    @property
+    def references(self) -> list[str]:
+        """What was asked for."""
+        return [f"{each.stored.type}/{each.stored.id}" for each in self.answers]
 
     def written(self, stored: Sequence[Stored]) -> list[Written]:
         """The answers, from the new versions."""

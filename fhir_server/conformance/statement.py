@@ -72,8 +72,6 @@ def _rest(settings: Settings) -> Json:
 
 
 def _stored(row: ResourceDefinition, settings: Settings) -> Json:
-    references = include.claims(ROWS, row.type)
-    referring = include.reverse_claims(ROWS, row.type)
     resource: Json = {
         "type": row.type,
         "profile": f"http://hl7.org/fhir/StructureDefinition/{row.type}",
@@ -87,8 +85,7 @@ def _stored(row: ResourceDefinition, settings: Settings) -> Json:
         "conditionalUpdate": _conditional("update"),
         "conditionalDelete": _conditional_delete(settings),
         "referencePolicy": ["literal", "logical"],
-        **({"searchInclude": ["*", f"{row.type}:*", *references]} if references else {}),
-        **({"searchRevInclude": referring} if referring else {}),
+        **_includes(row.type),
         "searchParam": _parameters((*COMMON, *row.search)),
     }
     return resource | _operations(one for one in OPERATIONS if {row.type, ANY_TYPE} & set(one.resource))
@@ -100,9 +97,20 @@ def _read_only(type: str, parameters: Sequence[SearchParameter]) -> Json:
         "profile": f"http://hl7.org/fhir/StructureDefinition/{type}",
         "documentation": "The server's own definitions, read-only.",
         "interaction": _claims(READ_ONLY),
+        **_includes(type),
         "searchParam": _parameters((*COMMON, *parameters)),
     }
     return resource | _operations(one for one in OPERATIONS if type in one.resource)
+
+
+def _includes(type: str) -> Json:
+    """What can be included, with the wildcards."""
+    referred, referring = include.claims(ROWS, type), include.reverse_claims(ROWS, type)
+    wildcards = dict.fromkeys(f"{one.partition(':')[0]}:*" for one in referring)
+    return {
+        **({"searchInclude": ["*", f"{type}:*", *referred]} if referred else {}),
+        **({"searchRevInclude": ["*", *wildcards, *referring]} if referring else {}),
+    }
 
 
 def _runs(code: str) -> bool:

@@ -63,8 +63,8 @@ async def answer(server: Server, request: Request, asked: Search) -> Response:
     queries = [_query(scope, asked, wanted, type) for type in wanted.types]
     notes = _agree(scope, queries)
     binding = page.bind_all(asked.path, queries)
-    cursor = page.unseal(wanted.cursor, binding, queries[0].sort) if wanted.cursor else None
-    parts = await asyncio.gather(*(_part(server, scope, page.turn(query, cursor)) for query in queries))
+    cursor = page.unseal(wanted.cursor, binding, queries[0].sort, wanted.types) if wanted.cursor else None
+    parts = await asyncio.gather(*(part(server, scope, page.turn(query, cursor)) for query in queries))
     shown = _show(parts, cursor)
     included = await _including.gather(server, scope, wanted.includes, shown.resources)
     told = [*notes, *wanted.notes, *(note for part in parts for note in part.notes), *included.notes]
@@ -128,7 +128,7 @@ def _unknown(name: str) -> Issue:
     return Issue("not-supported", text, severity="warning")
 
 
-async def _part(server: Server, scope: Scope, parsed: Query) -> Part:
+async def part(server: Server, scope: Scope, parsed: Query) -> Part:
     """What there is of one type: stored, computed, or in memory."""
     query = await server.store.run(search.resolve(scope, parsed))
     row = scope.rows[query.type]

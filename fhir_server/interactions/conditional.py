@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
 from fhir_server import search
+from fhir_server.interactions._searchset import part
+from fhir_server.interactions.pairs import read_pairs
 from fhir_server.outcome import FhirError
 from fhir_server.search import Query
 from fhir_server.writing import Server
@@ -37,20 +39,20 @@ class Met:
 async def meeting(server: Server, type: str, pairs: Pairs, count_max: int) -> Met:
     """What meets the condition at present. Refuses a condition that says nothing or what cannot be searched by with
     400, and more than `count_max` matches with 412."""
-    query = await condition(server, type, pairs)
+    query = condition(server, type, pairs)
     said = sorted((name, value) for name, value in pairs if name not in PROTOCOL and value)
     key = hashlib.sha256(f"{type}?{urlencode(said)}".encode()).hexdigest()
     sole = await server.store.met([key])
-    page = await server.store.search(query, count_max)
-    if page.more:
+    found = await part(server, server.scope(), replace(query, count=count_max))
+    if len(found.documents) > count_max:
         few = "one match" if count_max == 1 else f"{count_max} matches"
         text = f"More than {few} for {type}?{urlencode(list(pairs))}: say more, or name an id."
         raise FhirError("multiple-matches", text, type)
-    ids = tuple(str(document["_id"]) for document in page.documents)
+    ids = tuple(str(document["_id"]) for document in found.documents)
     return Met(ids, {} if ids else sole)
 
 
-async def condition(server: Server, type: str, pairs: Pairs) -> Query:
+def condition(server: Server, type: str, pairs: Pairs) -> Query:
     """The search that a condition stands for: all of it counts, and nothing in it is about the answer."""
     scope = server.scope(strict=True)
     given = [(name, value) for name, value in pairs if name not in PROTOCOL]
@@ -61,14 +63,12 @@ async def condition(server: Server, type: str, pairs: Pairs) -> Query:
     if not query.filter:
         text = f"Say which {type} is meant: its id in the URL, or a condition like ?identifier=system|value."
         raise FhirError("required", text, type)
-    return await server.store.run(search.resolve(scope, replace(query, total="none")))
+    return replace(query, total="none")
 
 
 def read_condition(text: str, type: str) -> Pairs:
     """The pairs of a condition in a header or a Bundle entry, with or without the type in front of it."""
     front, mark, query = text.strip().partition("?")
-    if not mark:
-        query = front
-    elif front and front.rpartition("/")[2] != type:
+    if mark and front not in ("", type):
         raise FhirError("invalid", f"The condition is about {front}, the resource is a {type}.", type)
-    return parse_qsl(query, keep_blank_values=True)
+    return read_pairs(query if mark else front)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 from fhir_server.definitions import Interaction, Request, Response
@@ -46,7 +47,10 @@ def version_url(server: Server, stored: Stored) -> str:
 def replay_of(request: Request) -> Replay | None:
     """Under what the answer is kept, so that a repeated Idempotency-Key gets it again."""
     key = request.headers.get("idempotency-key")
-    return Replay(f"{request.path}|{key}", request.fingerprint) if key else None
+    if not key:
+        return None
+    said = [request.fingerprint, *(request.headers.get(name, "") for name in ("if-none-exist", "if-match"))]
+    return Replay(f"{request.path}|{key}", hashlib.sha256("\n".join(said).encode()).hexdigest())
 
 
 INTERACTION = Interaction("create", "type", "POST", "/{type}", create, conditional=True)

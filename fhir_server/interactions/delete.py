@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from fhir_server.definitions import Interaction, Request, Response
 from fhir_server.interactions.conditional import meeting
 from fhir_server.interactions.preference import preference
-from fhir_server.interactions.update import refuse_mismatch
-from fhir_server.outcome import Issue, operation_outcome
+from fhir_server.interactions.update import reference, refuse_mismatch
+from fhir_server.outcome import FhirError, Issue, operation_outcome
 from fhir_server.plan import Stored
 from fhir_server.writing import Asked, Server, Unchanged, Written, write_all
 
@@ -19,7 +19,7 @@ async def delete(server: Server, request: Request) -> Response:
 
     Without an id in the URL, all that meets the condition, or 412 if that is too many.
     """
-    written = await write_all(server, lambda: asked(server, request), who=request.principal)
+    written = await write_all(server, lambda: asked(server, request), named=reference(request), who=request.principal)
     gone = [each for each in written if not each.unchanged]
     headers = {"ETag": f'W/"{gone[0].stored.version}"'} if request.id and gone else {}
     if preference(request, "return") == "OperationOutcome":
@@ -35,8 +35,14 @@ async def asked(server: Server, request: Request) -> Sequence[Asked]:
     else:
         ids = (await meeting(server, type, request.query, server.settings.conditional_delete_max)).ids
 
+    computed = server.rows[type].computed
+    there = [await server.store.run(computed.read(id, server.now(), server.policy)) for id in ids] if computed else []
+
     def propose(before: Stored | None) -> Unchanged | None:
         refuse_mismatch(request, before)
+        if before is None and any(there):
+            text = f"{type}/{request.id} is computed from a Schedule, so it cannot be deleted. Make it busy instead."
+            raise FhirError("conflict", text, type)
         return Unchanged.UNCHANGED if before is None or before.resource is None else None
 
     return [Asked(type, id, propose, "DELETE") for id in ids]

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import format_datetime
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 from fhir_server.definitions import Request
+from fhir_server.interactions.pairs import read_pairs
 from fhir_server.outcome import FhirError, Json
 from fhir_server.scheduling.elements import instant
 
@@ -60,7 +61,7 @@ def _request(outer: Request, where: str, entry: Json) -> Request:
         method=said["method"],
         base=outer.base,
         path=f"/{'/'.join(segments)}",
-        query=parse_qsl(query, keep_blank_values=True),
+        query=read_pairs(query),
         headers={name: value for name, value in outer.headers.items() if name in INHERITED} | dict(_headers(said)),
         principal=outer.principal,
     )

@@ -9,12 +9,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import parse_qsl
 
 from fhir_server import search
 from fhir_server.definitions import Request
+from fhir_server.interactions._searchset import part
 from fhir_server.interactions.conditional import condition
 from fhir_server.interactions.entries import Entry
+from fhir_server.interactions.pairs import read_pairs
 from fhir_server.links import Change, rewrite
 from fhir_server.outcome import FhirError, Json
 from fhir_server.plan import Stored
@@ -182,15 +183,16 @@ async def _meets(server: Server, coming: Mapping[str, Coming], reference: str, w
     type, _, text = reference.partition("?")
     if type not in coming:
         raise FhirError("not-found", f"{type} is not stored here, so {reference} means nothing.", where, status=412)
-    query = await condition(server, type, parse_qsl(text, keep_blank_values=True))
+    query = condition(server, type, read_pairs(text))
     mine = coming[type]
-    stored = await server.store.search(query, len(mine.documents) + 2)
+    stored = await part(server, server.scope(), replace(query, count=len(mine.documents) + 2))
     met = [document["_id"] for document in stored.documents if document["_id"] not in mine.documents]
-    candidates = [*mine.candidates(query.filter)]
+    filter = stored.query.filter
+    candidates = [*mine.candidates(filter)]
     if len(candidates) > CANDIDATES_MAX:
         text = f"{reference} would have to be looked for in {len(candidates)} entries; name it by an exact identifier."
         raise FhirError("too-costly", text, where)
-    met += [id for id in candidates if (document := mine.documents[id]) and search.matches(query.filter, document)]
+    met += [id for id in candidates if (document := mine.documents[id]) and search.matches(filter, document)]
     if len(met) != 1:
         issue = "multiple-matches" if met else "not-found"
         text = f"{reference} is met by {len(met) or 'no'} resources, and must be by one."

@@ -9,7 +9,7 @@ from fhir_server.definitions import Interaction, Request, Response
 from fhir_server.interactions.conditional import meeting
 from fhir_server.interactions.create import replay_of
 from fhir_server.interactions.read import compute, current
-from fhir_server.interactions.update import refuse_mismatch
+from fhir_server.interactions.update import reference, refuse_mismatch
 from fhir_server.outcome import FhirError, Json
 from fhir_server.plan import Stored
 from fhir_server.writing import Asked, Server, write_all
@@ -25,7 +25,9 @@ async def patch(server: Server, request: Request) -> Response:
     async def ask() -> Sequence[Asked]:
         return [await asked(server, request)]
 
-    written = (await write_all(server, ask, who=request.principal, replay=replay_of(request)))[0]
+    written = (
+        await write_all(server, ask, named=reference(request), who=request.principal, replay=replay_of(request))
+    )[0]
     return Response(200, written.stored.resource, versioned=True)
 
 

@@ -29,8 +29,13 @@ async def update(server: Server, request: Request) -> Response:
     async def ask() -> Sequence[Asked]:
         return [await asked(server, request)]
 
-    written = (await write_all(server, ask, who=request.principal))[0]
+    written = (await write_all(server, ask, named=reference(request), who=request.principal))[0]
     return Response(written.status, written.stored.resource, versioned=True)
+
+
+def reference(request: Request) -> str | None:
+    """The resource that the URL names, None if it says a condition."""
+    return f"{request.type}/{request.id}" if request.id else None
 
 
 async def asked(server: Server, request: Request) -> Asked:

@@ -152,7 +152,7 @@ def _link(url: str, arguments: Arguments, last: Stored | None) -> str:
     ]
     if last:
         pairs.append(("_cursor", _reference(last)))
-    return f"{url}?{spell(pairs)}" if pairs else url
+    return f"{url}?{search.spell(pairs)}" if pairs else url
 
 
 def _entry(base: str, stored: Stored, mode: str) -> Json:

@@ -13,6 +13,7 @@ from fhir_server.operations.arguments import Arguments, read_arguments
 from fhir_server.outcome import FhirError, Issue, Json, operation_outcome
 from fhir_server.scheduling.elements import instant, say, target
 from fhir_server.scheduling.finding import Ask, Offer, find, refuse_window
+from fhir_server.search import spell
 from fhir_server.writing import Server
 
 

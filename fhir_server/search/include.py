@@ -45,9 +45,9 @@ class Include:
     iterate: bool
 
 
-def read(scope: Scope, name: str, value: str) -> Include | Issue:
-    """The include that a pair asks for, or the warning that there is nothing it could include. Refuses with 400 what
-    is not written like one."""
+def read(scope: Scope, name: str, value: str, types: Sequence[str]) -> Include | Issue:
+    """The include that a pair asks for in a search over `types`, or the warning that there is nothing it could include.
+    Refuses with 400 what is not written like one."""
     code, _, modifier = name.partition(":")
     if modifier and modifier not in ITERATE:
         raise FhirError("not-supported", f"'{code}' has the modifier ':iterate' only, not ':{modifier}'.", status=400)
@@ -57,24 +57,35 @@ def read(scope: Scope, name: str, value: str) -> Include | Issue:
         raise FhirError("value", f"'{name}' is {right}, not '{value}'.", status=400)
     parts = found.groupdict() if found else {"source": "*", "code": "*"}
     include = Include(code == "_revinclude", parts["source"], parts["code"], parts.get("target") or "", bool(modifier))
-    return _problem(scope.rows, include, f"{name}={value}") or include
+    return _problem(scope.rows, include, f"{name}={value}", types) or include
 
 
-def _problem(rows: Rows, include: Include, said: str) -> Issue | None:
+def _problem(rows: Rows, include: Include, said: str, types: Sequence[str]) -> Issue | None:
     """Why an include names nothing."""
-    if any(True for _ in _followed(rows, include)):
+    if any(_begins(include, row, parameter, types) for row, parameter in _followed(rows, include)):
         return None
     if include.source != "*" and include.source not in rows:
         right = f"{include.source} is not a resource type of this server"
     else:
-        works = ", ".join(claims(rows, include.source)) if include.source != "*" else ""
-        right = f"there is no such reference. What works: {works or 'nothing on this type'}"
+        known, way = (reverse_claims, "to") if include.reverse else (claims, "from")
+        works = ", ".join(dict.fromkeys(each for type in types for each in known(rows, type)))
+        right = f"there is no such reference {way} {' or '.join(types)}. What works: {works or 'nothing'}"
     return Issue("not-supported", f"'{said}' includes nothing: {right}.", severity="warning")
 
 
+def _begins(include: Include, row: ResourceDefinition, parameter: SearchParameter, types: Sequence[str]) -> bool:
+    """Whether going along a parameter can begin at matches of these types, or at what another include adds to them."""
+    if include.iterate:
+        return True
+    if include.reverse:
+        return any(_reaches(parameter, type) and include.target in ("", type) for type in types)
+    return row.type in types
+
+
 def claims(rows: Rows, type: str) -> list[str]:
-    """What can be included from resources of the type, without the wildcards: `Type:parameter`."""
-    return [f"{type}:{each.code}" for each in _references(rows, rows[type])]
+    """What can be included from resources of the type, nothing if it is none of the rows; without the wildcards:
+    `Type:parameter`."""
+    return [f"{type}:{each.code}" for each in _references(rows, rows[type])] if type in rows else []
 
 
 def reverse_claims(rows: Rows, type: str) -> list[str]:

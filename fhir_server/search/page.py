@@ -11,9 +11,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
+from types import NoneType
 from typing import Any
 
 from fhir_server.outcome import FhirError
@@ -23,6 +24,13 @@ from fhir_server.search.query import Pairs, Query, Sort
 
 CURSOR = "_cursor"
 CURSOR_LENGTH_MAX = 6000
+
+SCALARS = (str, int, float, datetime, NoneType)
+KINDS = {"_id": (str,), "updated": (datetime,)}
+"""The types of what is sorted by: of any path, and of those that every document has."""
+
+NUMBER_MAX = 2**63 - 1
+"""The greatest whole number that MongoDB stores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +54,9 @@ def seal(cursor: Cursor, binding: str) -> str:
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def unseal(text: str, binding: str, sort: Sort) -> Cursor:
-    """The cursor in a text; 400 unless it was made by this search and is as it was made."""
+def unseal(text: str, binding: str, sort: Sort, types: Collection[str]) -> Cursor:
+    """The cursor in a text. 400 unless it is sealed for this search, of these types, and is of the shape of its
+    cursors: anybody can compute a seal, so that a forged cursor may begin a page where no document is, no more."""
     try:
         if len(text) > CURSOR_LENGTH_MAX:
             raise ValueError("too long")
@@ -56,10 +65,11 @@ def unseal(text: str, binding: str, sort: Sort) -> Cursor:
         if seal != _seal(binding, said):
             raise ValueError("not of this search")
         type, backward, *values = said
-        if len(values) != len(sort):
-            raise ValueError("not of this order")
-        return Cursor(tuple(_rich(value) for value in values), type, bool(backward))
-    except (ValueError, TypeError, RecursionError):
+        if type not in types or backward not in (0, 1):
+            raise ValueError("not of these types")
+        read = (_rich(path, value) for (path, _), value in zip(sort, values, strict=True))
+        return Cursor(tuple(read), type, bool(backward))
+    except (ValueError, TypeError, LookupError, OverflowError, RecursionError):
         raise FhirError(
             "value",
             f"'{CURSOR}' does not belong to this search. Follow the links of a Bundle as they are, or search "
@@ -128,12 +138,16 @@ def _plain(value: Scalar) -> Any:
     return {"t": value.isoformat()} if isinstance(value, datetime) else value
 
 
-def _rich(value: Any) -> Scalar:
-    if isinstance(value, dict):
-        return datetime.fromisoformat(value["t"])
-    if value is not None and not isinstance(value, str | int | float):
-        raise ValueError("no scalar")
-    return value
+def _rich(path: str, value: Any) -> Scalar:
+    """What is sorted by at a path, from what `_plain` made of it; raises for what never was there."""
+    read = datetime.fromisoformat(value["t"]).astimezone(UTC) if isinstance(value, dict) else value
+    if type(read) not in KINDS.get(path, SCALARS):
+        raise ValueError("no value of this path")
+    if isinstance(read, str):
+        read.encode()
+    elif isinstance(read, int | float) and not abs(read) <= NUMBER_MAX:
+        raise ValueError("no number that is stored")
+    return read
 
 
 def _beyond(path: str, direction: int, value: Scalar) -> list[Filter]:

@@ -89,7 +89,7 @@ def parse(
     elements: tuple[str, ...] = ()
     for name, value in given:
         if name.partition(":")[0] in include.NAMES:
-            read = include.read(scope, name, value)
+            read = include.read(scope, name, value, chosen)
             if isinstance(read, Issue):
                 notes.append(read)
                 continue

@@ -30,7 +30,20 @@ from fhir_server.store.schema import Client, Database, connect, database, discon
 from fhir_server.store.transactions import Attempt, KeyedMutex, Moved, Session, transact
 from fhir_server.store.writes import Answer, Frame, Order, Replay
 
-__all__ = ["Answer", "Happened", "Loading", "LostRace", "Page", "Past", "Replay", "Store", "Versions", "counted", "run"]
+__all__ = [
+    "Answer",
+    "Happened",
+    "KeyedMutex",
+    "Loading",
+    "LostRace",
+    "Page",
+    "Past",
+    "Replay",
+    "Store",
+    "Versions",
+    "counted",
+    "run",
+]
 
 T = TypeVar("T")
 

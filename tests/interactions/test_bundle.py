@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import Awaitable, Callable
@@ -140,6 +141,46 @@ async def test_links_between_entries_become_references_that_last(clinic: httpx.A
     assert made["extension"][0]["valueUri"] == reference
     assert f'href="{reference}"' in made["text"]["div"]
     assert made["identifier"][0]["value"] == A
+
+
+async def test_links_beside_primitives_are_rewritten_too(clinic: httpx.AsyncClient) -> None:
+    said = {"extension": [{"url": "http://example.org/from", "valueReference": {"reference": A}}]}
+    person = patient("x", birthDate="1980-01-01", _birthDate=said)
+    person["name"] = [{"given": ["Ann", "Bea"], "_given": [None, said]}]
+    answer = await clinic.post(
+        "", json=bundle(entry("PUT", "Patient/x", person), entry("POST", "Organization", organization(), A))
+    )
+    made, owner = (one["resource"] for one in answer.json()["entry"])
+    for beside in (made["_birthDate"], made["name"][0]["_given"][1]):
+        assert beside["extension"][0]["valueReference"]["reference"] == f"Organization/{owner['id']}"
+
+
+async def test_a_free_slot_is_booked_by_a_condition(clinic: httpx.AsyncClient) -> None:
+    condition = f"Slot?schedule=Schedule/smith-main&status=free&start={at('09:30')}"
+    booking = appointment(at("09:30"), slot=[{"reference": condition}])
+    answer = await clinic.post("", json=bundle(entry("POST", "Appointment", booking)))
+    assert statuses(answer) == ["201"]
+    (slot_,) = answer.json()["entry"][0]["resource"]["slot"]
+    assert (await clinic.get(f"/{slot_['reference']}")).json()["start"] == at("09:30")
+    assert_outcome(await clinic.post("", json=bundle(entry("POST", "Appointment", booking))), 412, "not-found")
+
+
+async def test_a_transaction_is_done_while_others_write_one_of_its_resources(client: httpx.AsyncClient) -> None:
+    organizations = [organization(f"o{number}") for number in range(60)]
+    sent = bundle(*(entry("PUT", f"Organization/{one['id']}", one) for one in organizations))
+    assert statuses(await client.post("", json=sent)) == ["201"] * 60
+    done = asyncio.Event()
+
+    async def write_on() -> None:
+        while not done.is_set():
+            (await client.put("/Organization/o5", json=organization("o5", alias=["Five"]))).raise_for_status()
+
+    writers = [asyncio.create_task(write_on()) for _ in range(3)]
+    try:
+        assert statuses(await client.post("", json=sent)) == ["200"] * 60
+    finally:
+        done.set()
+        await asyncio.gather(*writers)
 
 
 async def test_relative_and_absolute_references_find_the_entry_that_they_mean(clinic: httpx.AsyncClient) -> None:

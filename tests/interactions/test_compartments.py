@@ -137,7 +137,9 @@ async def test_a_cursor_belongs_to_its_compartment(practice: httpx.AsyncClient) 
         ("Patient/ann/Location", "Encounter"),
         ("Encounter/visit/Appointment", "Encounter"),
         ("Patient/ann/Observation", "Patient/ann/Observation"),
-        ("Location/main/Appointment", "Location/main/Appointment"),
+        ("Location/main/Appointment", "these types have one: Device, Encounter, Patient, Practitioner, RelatedPerson"),
+        ("Location/main/*", "Location has no compartment"),
+        ("Location/main/Observation", "Location/main/Observation"),
         ("Patient/ann/Appointment/one", "Patient/ann/Appointment/one"),
     ],
 )

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.clinic import BUILDERS, location, patient
+from tests.clinic import BUILDERS, REASON, appointment, at, location, patient
 from tests.outcomes import assert_outcome
 
 every_type = pytest.mark.parametrize("type", list(BUILDERS))
@@ -147,6 +147,46 @@ async def test_a_conditional_patch_changes_what_meets_it(clinic: httpx.AsyncClie
     await clinic.put("/Patient/known", json=known("Patient"))
     patched = await clinic.patch(f"/Patient?{CONDITION}", json=change, headers=headers)
     assert (patched.status_code, patched.json()["language"]) == (200, "de")
+
+
+async def test_a_condition_on_slots_means_what_the_same_search_means(clinic: httpx.AsyncClient) -> None:
+    condition = f"schedule=Schedule/smith-main&status=free&start={at('09:00')}"
+    headers = {"content-type": "application/json-patch+json"}
+    change = [{"op": "replace", "path": "/status", "value": "busy-unavailable"}]
+    patched = await clinic.patch(f"/Slot?{condition}", json=change, headers=headers)
+    assert (patched.status_code, patched.json()["start"]) == (200, at("09:00"))
+    assert_outcome(await clinic.patch(f"/Slot?{condition}", json=change, headers=headers), 404, "not-found")
+
+
+async def test_a_slot_that_is_given_back_meets_no_condition_but_that_of_the_free_one(clinic: httpx.AsyncClient) -> None:
+    booked = (await clinic.post("/Appointment", json=appointment())).json()
+    gone = {**booked, "status": "cancelled", "cancelationReason": REASON}
+    assert (await clinic.put(f"/Appointment/{booked['id']}", json=gone)).status_code == 200
+    condition = f"schedule=Schedule/smith-main&start={at('09:00')}"
+    assert (await clinic.get(f"/Slot?{condition}")).json()["total"] == 0
+    assert (await clinic.delete(f"/Slot?{condition}")).status_code == 204
+
+
+async def test_what_is_computed_is_not_deleted(clinic: httpx.AsyncClient) -> None:
+    found = await clinic.get(f"/Slot?schedule=Schedule/smith-main&status=free&start={at('09:00')}")
+    (one,) = found.json()["entry"]
+    assert_outcome(await clinic.delete(f"/Slot/{one['resource']['id']}"), 409, "conflict")
+    assert (await clinic.delete("/Slot/nothing")).status_code == 204
+
+
+async def test_a_key_is_for_one_condition(clinic: httpx.AsyncClient) -> None:
+    def headers(value: str) -> dict[str, str]:
+        return {"Idempotency-Key": "k", "If-None-Exist": f"identifier=urn:x|{value}"}
+
+    assert (await clinic.post("/Patient", json=patient(), headers=headers("1"))).status_code == 201
+    again = await clinic.post("/Patient", json=patient(), headers=headers("2"))
+    assert_outcome(again, 422, "business-rule", "idempotency-key-reused")
+
+
+@pytest.mark.parametrize("condition", ["http://elsewhere.example/Patient?name=x", "identifier=%ED%A0%80"])
+async def test_a_condition_that_is_no_query_on_the_type_is_refused(clinic: httpx.AsyncClient, condition: str) -> None:
+    answer = await clinic.post("/Patient", json=patient(), headers={"If-None-Exist": condition})
+    assert_outcome(answer, 400, "invalid")
 
 
 async def test_what_others_refer_to_cannot_be_deleted_and_they_are_named(clinic: httpx.AsyncClient) -> None:

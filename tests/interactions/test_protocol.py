@@ -11,7 +11,7 @@ import pytest
 import structlog
 from pydantic import ValidationError
 
-from fhir_server import routing
+from fhir_server import patching, routing
 from fhir_server.definitions import Request, Response
 from fhir_server.outcome import FhirError
 from fhir_server.settings import Settings
@@ -176,6 +176,8 @@ async def test_options_say_what_a_path_allows(client: httpx.AsyncClient) -> None
         response = await client.options(path)
         assert (response.status_code, response.content) == (204, b"")
         assert set(response.headers["allow"].split(", ")) >= methods
+        assert ("accept-patch" in response.headers) is ("PATCH" in response.headers["allow"])
+    assert (await client.options("/Patient")).headers["accept-patch"].split(", ") == [*patching.MEDIA]
     assert_outcome(await client.options("/Unicorn"), 404, "not-found")
 
 

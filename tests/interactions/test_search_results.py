@@ -272,7 +272,7 @@ async def test_an_include_that_names_nothing_is_ignored_and_named(network: httpx
     assert names(bundle, "include") == ["Slot/published"]
     [warning] = warnings(bundle)
     assert asked in warning
-    assert links(bundle)["self"].endswith("Appointment?_include=Appointment%3Aslot&_count=50")
+    assert links(bundle)["self"].endswith("Appointment?_include=Appointment:slot&_count=50")
     strict = await network.get(f"/Appointment?{asked}", headers={"Prefer": "handling=strict"})
     assert_outcome(strict, 400, "not-supported")
 
@@ -401,12 +401,22 @@ async def test_an_element_that_there_is_not_is_ignored_and_named(ann: httpx.Asyn
         "colour",
         "Patient.start",
     ]
-    assert "_elements=gender%2CSlot.status&" in links(bundle)["self"]
+    assert "_elements=gender,Slot.status&" in links(bundle)["self"]
     none = await ask(ann, "/Patient?_elements=colour")
     assert set(none["entry"][0]["resource"]) == WHOLE
     assert "_elements" not in links(none)["self"]
-    strict = await ann.get("/Patient?_elements=colour", headers={"Prefer": "handling=strict"})
-    assert_outcome(strict, 400, "not-supported")
+    for path in ("/Patient", "/Patient/ann", "/Patient/ann/_history/1"):
+        strict = await ann.get(f"{path}?_elements=colour", headers={"Prefer": "handling=strict"})
+        assert_outcome(strict, 400, "not-supported")
+
+
+@pytest.mark.parametrize("path", ["/Patient/ann", "/Patient/ann/_history/1"])
+async def test_an_element_that_there_is_not_is_ignored_on_a_read(ann: httpx.AsyncClient, path: str) -> None:
+    assert set((await ann.get(f"{path}?_elements=colour")).json()) == WHOLE
+    some = (await ann.get(f"{path}?_elements=colour,gender")).json()
+    assert set(some) == set((await ann.get(f"{path}?_elements=gender")).json())
+    lenient = await ann.get(f"{path}?_elements=colour", headers={"Prefer": "handling=lenient"})
+    assert lenient.status_code == 200
 
 
 async def test_elements_are_of_the_matches_and_of_what_is_included_only_with_its_type(
@@ -442,6 +452,11 @@ async def test_a_total_is_given_unless_it_is_not_wanted(network: httpx.AsyncClie
         for asked in ("accurate", "estimate"):
             assert (await ask(network, f"{path}{sign}_total={asked}&_count=1"))["total"] == total
         assert "total" not in await ask(network, f"{path}{sign}_total=none")
+
+
+async def test_links_escape_no_more_than_they_must(network: httpx.AsyncClient) -> None:
+    url = f"{BASE_URL}Appointment?actor=Patient/ann,Patient/bob&actor.identifier=urn:a%7Cb%20%26c&_count=2"
+    assert links(await ask(network, url))["self"] == url
 
 
 async def test_links_say_what_was_used_and_can_be_followed(network: httpx.AsyncClient) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -110,7 +111,7 @@ def test_a_cursor_is_read_as_it_was_written() -> None:
     query = ask("status=a&_sort=start,-name,probability")
     for value in VALUES:
         cursor = page.at(query, document(value), backward=True)
-        assert page.unseal(page.seal(cursor, "b"), "b", query.sort) == cursor
+        assert page.unseal(page.seal(cursor, "b"), "b", query.sort, ["Any"]) == cursor
 
 
 def test_a_cursor_belongs_to_one_search_and_cannot_be_changed() -> None:
@@ -118,7 +119,7 @@ def test_a_cursor_belongs_to_one_search_and_cannot_be_changed() -> None:
     binding = page.bind_all("Any", [query])
     mark = page.seal(page.at(query, document(VALUES[1]), backward=False), binding)
     same = page.bind_all("Any", [ask("status=a&_sort=start&_count=3")])
-    assert page.unseal(mark, same, query.sort)
+    assert page.unseal(mark, same, query.sort, ["Any"])
     text = base64.urlsafe_b64decode(mark + "=" * (-len(mark) % 4))
     forged = base64.urlsafe_b64encode(text.replace(b"09:00", b"08:00")).decode().rstrip("=")
     for wrong, by in (
@@ -133,15 +134,50 @@ def test_a_cursor_belongs_to_one_search_and_cannot_be_changed() -> None:
         ("A" * (page.CURSOR_LENGTH_MAX + 1), binding),
     ):
         with pytest.raises(FhirError) as refused:
-            page.unseal(wrong, by, query.sort)
+            page.unseal(wrong, by, query.sort, ["Any"])
         assert (refused.value.status, refused.value.issues[0].code) == (400, "value")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        ["Bogus", 0, "x", "a"],
+        [5, 0, "x", "a"],
+        [None, 1, "x", "a"],
+        [["Any"], 0, "x", "a"],
+        ["Any", 2, "x", "a"],
+        ["Any", [0], "x", "a"],
+        ["Any", 0, "x", None],
+        ["Any", 0, "x", 1],
+        ["Any", 0, "x"],
+        ["Any", 0, "x", "\ud800"],
+        ["Any", 0, {"x": 1}, "a"],
+        ["Any", 0, {"t": 1}, "a"],
+        ["Any", 0, {"t": "9999-12-31T23:59:59-14:00"}, "a"],
+        ["Any", 0, {"t": "0001-01-01T00:00:00+14:00"}, "a"],
+        ["Any", 0, [], "a"],
+        ["Any", 0, True, "a"],
+        ["Any", 0, 10**30, "a"],
+        ["Any", 0, float("inf"), "a"],
+        ["Any", 0, float("nan"), "a"],
+        {"Any": 0},
+        [],
+    ],
+)
+def test_a_cursor_of_a_shape_that_never_was_is_refused_though_it_is_sealed(said: Any) -> None:
+    query = ask("_sort=start")
+    sealed = json.dumps([page._seal(query.binding, [*said]), *said])
+    text = base64.urlsafe_b64encode(sealed.encode()).decode().rstrip("=")
+    with pytest.raises(FhirError) as refused:
+        page.unseal(text, query.binding, query.sort, ["Any"])
+    assert (refused.value.status, refused.value.issues[0].code) == (400, "value")
 
 
 def test_the_longest_cursor_is_within_its_limit() -> None:
     resource = {"alias": ["\U0001d49c" * 500], "type": [{"coding": [{"code": "\U0001d49c" * 500}]}], "url": "é" * 500}
     query = ask("_sort=name,-name,type,-type,url,-url,status,-status")
     mark = page.seal(page.at(query, document(resource, id="a" * 64), backward=True), query.binding)
-    assert page.unseal(mark, query.binding, query.sort)
+    assert page.unseal(mark, query.binding, query.sort, ["Any"])
 
 
 def test_what_is_computed_is_found_among_what_is_stored() -> None:

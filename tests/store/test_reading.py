@@ -85,7 +85,7 @@ async def test_a_search_is_two_statements_and_one_without_a_total(store: Store) 
     await store_slots(store, *range(0, 600, 5))
     with counted() as commands:
         await store.search(parsed("Slot", _sort="start", _count="100"))
-    assert sorted(commands) == ["distinct", "find"]
+    assert sorted(commands) == ["aggregate", "find"]
     with counted() as commands:
         await store.search(parsed("Slot", _total="none"))
     assert commands == ["find"]
@@ -222,7 +222,7 @@ async def test_texts_are_sought_without_what_they_stand_in(store: Store) -> None
         ["Schedule/2"],
         [],
     ]
-    assert commands == ["distinct"] * 4
+    assert sorted(commands) == ["distinct", "distinct", "distinct", "find"]
 
 
 async def test_more_texts_than_the_limit_are_refused(store: Store) -> None:
