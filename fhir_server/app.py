@@ -123,9 +123,17 @@ async def _fhir(http: HttpRequest) -> HttpResponse:
         request = await wire.receive(http, settings, path)
         return wire.send(http, settings, await _answer(http.app.state.server, request, run, parameters))
     except FhirError as error:
-        return wire.send(http, settings, wire.refuse(error))
+        return wire.send(http, settings, _refused(http.method, path, error))
     except Exception as error:
         return wire.send(http, settings, _fail(http, error))
+
+
+def _refused(method: str, path: str, error: FhirError) -> Response:
+    """The answer to what is refused; with 405 it says what is not (RFC 9110, 15.5.6)."""
+    response = wire.refuse(error)
+    if error.status == 405 and "Allow" not in response.headers:
+        response.headers["Allow"] = ", ".join(one for one in routing.allowed(path) if one != method)
+    return response
 
 
 def _options(path: str) -> Response:

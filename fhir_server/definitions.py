@@ -128,6 +128,9 @@ class Response:
     headers: dict[str, str] = field(default_factory=dict)
 
 
+PROTOCOL = ("_format", "_pretty")
+"""Query parameters about how an answer is spelled. They are no part of what is asked, and links keep them."""
+
 Handler: TypeAlias = Callable[[Any, Request], Awaitable[Response]]
 """(server, request) → response; `server` is `writing.Server`: the store, the rows, the settings and the clock."""
 

@@ -24,7 +24,8 @@ XHTML = "http://www.w3.org/1999/xhtml"
 SCHEMA_LOCATION = "http://www.w3.org/2001/XMLSchema-instance schemaLocation"
 
 ELEMENTS_MAX = 250_000
-"""Elements of one document, since each is kept until all are read."""
+"""Elements of one document, since each is kept until all are read; so many `=` as well, since all attributes of an
+element are read in one go."""
 
 PREFIXES_MAX = 100
 """Namespace prefixes of one document, since each is looked for in its XHTML."""
@@ -42,7 +43,7 @@ def parse(body: bytes) -> Json:
     Refused with 400: what is not UTF-8 or not well-formed; a DOCTYPE, and with it every entity; processing
     instructions; other namespaces, elements, attributes and text than FHIR's; an empty value or element; an element
     twice that does not repeat; a value that is not of its element's type; the nesting that JSON has not either. With
-    413: more than `ELEMENTS_MAX` elements. Comments and `xsi:schemaLocation` are skipped.
+    413: more than `ELEMENTS_MAX` elements or attributes. Comments and `xsi:schemaLocation` are skipped.
     """
     root = _Reader(body).read()
     return _read_resource(root, root.name if _NAME.fullmatch(root.name) else "Resource", 1)
@@ -94,6 +95,8 @@ class _Reader:
             self.body.decode()
             if b"\0" in self.body:
                 self.refuse("not XML in UTF-8: NUL is no character of it")
+            if self.body.count(b"=") > ELEMENTS_MAX:
+                raise FhirError("too-long", f"more than {ELEMENTS_MAX} attributes in one document")
             self.parser.Parse(self.body, True)
         except UnicodeDecodeError as error:
             raise FhirError("structure", f"not XML in UTF-8: byte {error.start} is not") from None

@@ -11,7 +11,7 @@ from functools import cache
 from fhir_server import __version__, patching
 from fhir_server.conformance import READ_ONLY
 from fhir_server.conformance.readonly import SEARCH
-from fhir_server.definitions import Interaction, Operation, Parameter, SearchParameter
+from fhir_server.definitions import PROTOCOL, Interaction, Operation, Parameter, SearchParameter
 from fhir_server.interactions import INTERACTIONS
 from fhir_server.operations import OPERATIONS
 from fhir_server.outcome import Json
@@ -92,7 +92,9 @@ READING = Exchange({"200": ""}, refusals=("404", "410", "422"))
 CHANGING = Exchange(
     {"200": "", "201": ""}, heeded=("If-Match", "Prefer", "Idempotency-Key"), refusals=("404", "410", *DECIDED)
 )
-"""What operations that read and operations that write have in common."""
+LABELLING = Exchange({"200": ""}, heeded=("If-Match", "Idempotency-Key"), refusals=("404", "410", *DECIDED))
+"""What operations have in common that read, that write and answer with what was written, that write and answer with
+something else."""
 
 MEANINGS: Mapping[str, str] = {
     "200": "Done",
@@ -155,8 +157,6 @@ QUERY: Mapping[str, tuple[Json, str]] = {
     "_type": (STRING, "The types to search"),
 }
 """The query parameters about the answer."""
-
-OF_EVERY = ("_format", "_pretty")
 
 PATH: Mapping[str, Json] = {
     "id": ID,
@@ -334,7 +334,7 @@ def _searched(parameter: SearchParameter) -> Json:
 
 def _posted(operation: Operation, type: str, path: str) -> Json:
     """An operation by POST: with Parameters, or a resource that is a parameter, in the body."""
-    exchange = CHANGING if operation.affects_state else READING
+    exchange = _exchange(operation)
     said = _said(type, _name(operation), "POST", path, map(_shared, exchange.heeded), *_results(operation, exchange))
     alone = [one.type for one in _given(operation) if one.type == "Resource" or resource_shape(one.type)]
     needed = any(one.min for one in _given(operation)) and "{id}" not in path
@@ -346,6 +346,12 @@ def _got(operation: Operation, type: str, path: str) -> Json:
     simple = (_query(one.name, STRING, one.documentation) for one in _given(operation) if _is_simple(one))
     said = _said(type, _name(operation), "GET", path, simple, *_results(operation, READING))
     return said | {"description": operation.description}
+
+
+def _exchange(operation: Operation) -> Exchange:
+    if not operation.affects_state:
+        return READING
+    return CHANGING if any(one.type in ROWS for one in operation.parameters if one.use == "out") else LABELLING
 
 
 def _name(operation: Operation) -> str:
@@ -363,7 +369,7 @@ def _is_simple(parameter: Parameter) -> bool:
 def _results(operation: Operation, exchange: Exchange) -> tuple[Mapping[str, Json], tuple[str, ...]]:
     out = [one for one in operation.parameters if one.use == "out"]
     alone = len(out) == 1 and out[0].name == "return" and resource_shape(out[0].type)
-    types = [out[0].type if alone else "Parameters", *(("OperationOutcome",) if operation.affects_state else ())]
+    types = [out[0].type if alone else "Parameters", *(("OperationOutcome",) if "Prefer" in exchange.heeded else ())]
     return {status: _answer(status, types) for status in exchange.answers}, exchange.refusals
 
 
@@ -384,7 +390,7 @@ def _said(
         "tags": [type],
         "operationId": re.sub(r"[^A-Za-z0-9_]+", "-", f"{method.lower()}{path}").rstrip("-"),
         "summary": summary,
-        "parameters": [*in_path, *parameters, *map(_shared, OF_EVERY)],
+        "parameters": [*in_path, *parameters, *map(_shared, PROTOCOL)],
         "responses": {**answers, **{one: {"$ref": f"#/components/responses/refused-{one}"} for one in sorted(refused)}},
     }
 

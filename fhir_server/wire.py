@@ -229,14 +229,18 @@ def negotiate(http: HttpRequest) -> str | None:
     if asked is not None:
         wanted = _range(asked.replace(" ", "+"))
         return FORMATS.get(wanted.media) if wanted.version_fits else None
+    best = _preferred_media(http)
+    return "application/json" if best == PAGE else best
+
+
+def _preferred_media(http: HttpRequest) -> str | None:
+    """What Accept asks for most, HTML included; None if it takes nothing of ours."""
     accepted = [_range(part) for part in ",".join(http.headers.getlist("accept")).split(",") if part.strip()]
     if not accepted:
         return FHIR_JSON
     qualities = {media: _quality(media, accepted) for media in (*PRINTERS, PAGE)}
     best = max(qualities, key=lambda media: qualities[media])
-    if qualities[best] <= 0:
-        return None
-    return "application/json" if best == PAGE else best
+    return best if qualities[best] > 0 else None
 
 
 def _quality(media: str, accepted: list[_Range]) -> float:
@@ -255,7 +259,7 @@ def wants_page(http: HttpRequest) -> bool:
 
 
 def _is_browser(http: HttpRequest) -> bool:
-    return PAGE in http.headers.get("accept", "")
+    return _preferred_media(http) == PAGE
 
 
 def finish(request: Request, response: Response) -> Response:

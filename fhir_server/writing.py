@@ -30,7 +30,8 @@ class Unchanged(Enum):
 
 
 Propose: TypeAlias = Callable[[Stored | None], Json | Unchanged | None]
-"""From what is stored to what is wanted, None to delete. Called again when a race was lost; refuses by raising."""
+"""From what is stored to what is wanted, None to delete. Refuses by raising FhirError; raises LostRace if what was
+asked for no longer stands. Called again when a race was lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,10 +187,11 @@ async def write_all(
         deadline = loop.time() + seconds
         attempt = 0
         while True:
-            decided = await _decide(server, ask, recording, replay)
-            if not isinstance(decided, _Decided):
-                return decided
+            decided: _Decided | Sequence[Written] = ()
             try:
+                decided = await _decide(server, ask, recording, replay)
+                if not isinstance(decided, _Decided):
+                    return decided
                 stored = await server.store.transact(
                     decided.decision, who=who, replay=replay, answers=decided.answers, deadline_seconds=seconds
                 )
@@ -197,7 +199,7 @@ async def write_all(
             except LostRace:
                 if loop.time() > deadline:
                     raise _overdue() from None
-            if attempt == LOSSES_MAX and len(decided.answers) > 1:
+            if attempt == LOSSES_MAX and isinstance(decided, _Decided) and len(decided.answers) > 1:
                 await held.enter_async_context(server.mutex.held(decided.references, deadline))
             await asyncio.sleep(random.uniform(0, min(PAUSE_SECONDS_MAX, PAUSE_SECONDS_MIN * 2**attempt)))
             attempt += 1

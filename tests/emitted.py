@@ -6,13 +6,14 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import httpx
 import pytest
 
+from fhir_server import document, markup
 from tests.clinic import Json
 
 LAST = "test_what_the_server_said_in_this_run_is_valid"
@@ -23,6 +24,17 @@ BYTES_MAX = 64_000_000
 """How many of one shape are kept, and how much in all."""
 
 Shape: TypeAlias = Any
+
+
+def _of_xml(body: bytes) -> Json:
+    return json.loads(document.print(markup.parse(body)))  # type: ignore[no-any-return]
+
+
+READ: dict[str, Callable[[bytes], Json]] = {
+    **dict.fromkeys(("application/fhir+json", "application/json"), json.loads),
+    **dict.fromkeys(("application/fhir+xml", "application/xml", "text/xml"), _of_xml),
+}
+"""How what is said is read, by its media type."""
 
 
 class Emitted:
@@ -37,14 +49,13 @@ class Emitted:
 
     async def note(self, response: httpx.Response) -> None:
         """Keeps what a response says; an event hook of httpx."""
-        if not response.headers.get("content-type", "").startswith("application/fhir+json"):
-            return
-        body = await response.aread()
-        if body:
+        media = response.headers.get("content-type", "").partition(";")[0]
+        body = await response.aread() if media in READ else b""
+        if body and "resourceType" in (resource := READ[media](body)):
             request = response.request
             test = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0]
             said = f"{response.status_code} for {request.method} {request.url.raw_path.decode()} in {test}"
-            self.keep(json.loads(body), said)
+            self.keep(resource, said)
 
     def keep(self, resource: Json, said: str) -> None:
         """Keeps a resource, and those that a Bundle holds, unless enough of their shape are kept."""

@@ -45,7 +45,7 @@ async def client_with(
 
         async def open_client(*, clinic: bool = False, **chosen: Any) -> httpx.AsyncClient:
             settings = Settings(mongodb_uri=mongodb_uri, database=database, **chosen)
-            client = await _opened(stack, settings, lambda: clock[0], emitted)
+            client = await opened(stack, settings, lambda: clock[0], emitted)
             for resource in CLINIC if clinic else ():
                 url = f"/{resource['resourceType']}/{resource['id']}"
                 (await client.put(url, json=resource)).raise_for_status()
@@ -54,18 +54,24 @@ async def client_with(
         yield open_client
 
 
-async def _opened(
-    stack: AsyncExitStack, settings: Settings, now: Callable[[], datetime], emitted: Emitted
+async def opened(
+    stack: AsyncExitStack, settings: Settings, now: Callable[[], datetime], emitted: Emitted | None, base: str = BASE
 ) -> httpx.AsyncClient:
+    """A client of a server of its own, open as long as the stack."""
     app = create(settings, now)
     await stack.enter_async_context(app.router.lifespan_context(app))
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    client = await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url=BASE))
-    client.event_hooks["response"].append(check_answer)
+    client = await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url=base))
     client.headers["accept"] = "application/fhir+json"
-    client.event_hooks["response"].append(emitted.note)
+    if emitted:
+        listen(client, emitted)
     client.app = app  # type: ignore[attr-defined]
     return client
+
+
+def listen(client: httpx.AsyncClient, emitted: Emitted) -> None:
+    """Checks every answer that the client gets and keeps what it says."""
+    client.event_hooks["response"] += [check_answer, emitted.note]
 
 
 @pytest.fixture(scope="session")
@@ -73,7 +79,7 @@ async def reader(mongodb_uri: str, emitted: Emitted) -> AsyncIterator[httpx.Asyn
     """A server with nothing stored in it, the same for all tests that only read."""
     settings = Settings(mongodb_uri=mongodb_uri, database=f"reader_{uuid.uuid4().hex}")
     async with AsyncExitStack() as stack:
-        client = await _opened(stack, settings, lambda: NOW, emitted)
+        client = await opened(stack, settings, lambda: NOW, emitted)
         yield client
         store = client.app.state.server.store  # type: ignore[attr-defined]
         await store.db.client.drop_database(store.db.name)

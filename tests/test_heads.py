@@ -14,7 +14,9 @@ import uvicorn
 from fhir_server.app import create
 from fhir_server.heads import HEAD_BYTES_MAX, BoundedProtocol
 from fhir_server.settings import Settings
+from tests.emitted import Emitted
 from tests.outcomes import assert_outcome
+from tests.served import listen
 
 
 @pytest.fixture
@@ -30,8 +32,9 @@ async def address(mongodb_uri: str, database: str) -> AsyncIterator[tuple[str, i
 
 
 @pytest.fixture
-async def client(address: tuple[str, int]) -> AsyncIterator[httpx.AsyncClient]:
+async def client(address: tuple[str, int], emitted: Emitted) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{address[1]}/fhir") as client:
+        listen(client, emitted)
         yield client
 
 

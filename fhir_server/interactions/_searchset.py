@@ -141,7 +141,7 @@ async def part(server: Server, scope: Scope, parsed: Query) -> Part:
     documents = [*found.documents, *found.beyond]
     if added is None:
         return Part(query, documents, found.total)
-    computed = [contents.document(row, resource, scope.frame, scope.now) for resource in added.resources]
+    computed = [contents.document(row, resource, scope.frame, contents.NEVER) for resource in added.resources]
     return replace(_merged(query, documents, found.total, computed), notes=added.notes)
 
 

@@ -24,6 +24,9 @@ from fhir_server.writing import Asked, Server, Written, placed, refuse_invalid, 
 
 BUNDLE = ResourceDefinition("Bundle", "What many requests come in.", ())
 
+RESOURCES_MAX = 10_000
+"""Resources that the answers to the reads and searches of a Bundle hold, about."""
+
 SETTING_UP = frozenset(REFERRED_FIRST[: REFERRED_FIRST.index("Slot")])
 """Types that others depend on: whether a POST or a PUT makes one of these, it is there for the other entries."""
 
@@ -36,7 +39,7 @@ async def bundle(server: Server, request: Request) -> Response:
     body = _body(server, request)
     entries = read_entries(request, body)
     if body["type"] == "batch":
-        answered = _named_once([await _answer_alone(server, _repeatable(request, entry)) for entry in entries])
+        answered = _named_once(await _answer_each(server, [_repeatable(request, entry) for entry in entries]))
     else:
         answered = await _transact(server, request, entries)
     response: Json = {"resourceType": "Bundle", "type": f"{body['type']}-response"}
@@ -76,6 +79,26 @@ def _repeatable(outer: Request, entry: Entry) -> Entry:
         entry.request.headers = {**entry.request.headers, "idempotency-key": f"{key}|{entry.where}"}
         entry.request.fingerprint = outer.fingerprint
     return entry
+
+
+async def _answer_each(server: Server, entries: Sequence[Entry]) -> list[Json]:
+    """The answers of the entries, each on its own. What comes after the deadline, or after `RESOURCES_MAX` resources in
+    the answers, is refused."""
+    deadline = asyncio.get_running_loop().time() + server.settings.transaction_deadline_seconds
+    answered: list[Json] = []
+    resources = 0
+    for entry in entries:
+        if resources >= RESOURCES_MAX:
+            text = f"The answers hold {resources} resources already; ask for the rest in another Bundle."
+            answered.append(_refused(FhirError("too-costly", text)))
+        elif asyncio.get_running_loop().time() > deadline:
+            text = "The time of the Bundle is over; ask for the rest in another one."
+            answered.append(_refused(FhirError("timeout", text)))
+        else:
+            answered.append(await _answer_alone(server, entry))
+            resources += len(answered[-1].get("resource", {}).get("entry", ())) + ("resource" in answered[-1])
+        await asyncio.sleep(0)
+    return answered
 
 
 async def _answer_alone(server: Server, entry: Entry) -> Json:
@@ -131,11 +154,11 @@ async def _transact(server: Server, request: Request, entries: Sequence[Entry]) 
     by_place: dict[str, list[Written]] = {}
     for each in written:
         by_place.setdefault(each.where, []).append(each)
+    reads = [entry for entry in entries if entry.request.method in ("GET", "HEAD")]
+    read = dict(zip((entry.where for entry in reads), await _answer_each(server, reads), strict=True))
     return _named_once(
         [
-            await _answer_alone(server, entry)
-            if entry.request.method in ("GET", "HEAD")
-            else _say_written(server, entry, by_place.get(entry.where, []))
+            read[entry.where] if entry.where in read else _say_written(server, entry, by_place.get(entry.where, []))
             for entry in entries
         ]
     )

@@ -9,7 +9,7 @@ from fhir_server.definitions import Interaction, Request, Response
 from fhir_server.interactions.conditional import meeting, read_condition
 from fhir_server.interactions.update import body_of
 from fhir_server.plan import Stored
-from fhir_server.store import Replay
+from fhir_server.store import LostRace, Replay
 from fhir_server.writing import Asked, Server, Unchanged, fresh_id, write_all
 
 
@@ -35,8 +35,15 @@ async def asked(server: Server, request: Request) -> Asked:
         return Asked(type, fresh_id(), lambda _: body, "POST", new=True)
     met = await meeting(server, type, read_condition(condition, type), 1)
     if met.ids:
-        return Asked(type, met.ids[0], lambda _: Unchanged.UNCHANGED)
+        return Asked(type, met.ids[0], _stay)
     return Asked(type, fresh_id(), lambda _: body, "POST", new=True, sole=met.sole)
+
+
+def _stay(before: Stored | None) -> Unchanged:
+    """What was found stays as it is; if it was deleted meanwhile, the race is lost."""
+    if before is None or before.resource is None:
+        raise LostRace
+    return Unchanged.UNCHANGED
 
 
 def version_url(server: Server, stored: Stored) -> str:

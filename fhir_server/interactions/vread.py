@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from fhir_server import subset
 from fhir_server.definitions import Interaction, Request, Response
 from fhir_server.interactions.read import existing, view_of
 from fhir_server.writing import Server
+
+_VERSION = re.compile("[1-9][0-9]{0,8}")
 
 
 async def vread(server: Server, request: Request) -> Response:
@@ -13,7 +17,7 @@ async def vread(server: Server, request: Request) -> Response:
     is the deletion."""
     view = view_of(server, request)
     type, id, version = str(request.type), str(request.id), str(request.version)
-    stored = await server.store.vread(type, id, int(version)) if version.isdecimal() and len(version) < 10 else None
+    stored = await server.store.vread(type, id, int(version)) if _VERSION.fullmatch(version) else None
     resource = existing(type, f"{id}/_history/{version}", stored).resource or {}
     return Response(200, subset.cut(resource, view), versioned=True)
 

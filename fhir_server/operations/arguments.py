@@ -9,9 +9,18 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, TypeAlias
 
 from fhir_server import validation
-from fhir_server.definitions import Operation, Parameter, Request, ResourceDefinition, SearchParameter, SearchType
+from fhir_server.definitions import (
+    PROTOCOL,
+    Operation,
+    Parameter,
+    Request,
+    ResourceDefinition,
+    SearchParameter,
+    SearchType,
+)
 from fhir_server.outcome import FhirError, Issue, Json
 from fhir_server.resources import ROWS
+from fhir_server.search import spell
 from fhir_server.search.date import LAST
 from fhir_server.search.kinds import KINDS
 from fhir_server.search.parameters import Frame
@@ -25,7 +34,7 @@ Arguments: TypeAlias = Mapping[str, Sequence[Any]]
 
 PARAMETERS = ResourceDefinition("Parameters", "What an operation is given.", ())
 
-CONTROL = frozenset({"_format", "_pretty", "_summary", "_elements"})
+CONTROL = frozenset({*PROTOCOL, "_summary", "_elements"})
 """Query parameters of the protocol, not of an operation."""
 
 ANY_RESOURCE = "Resource"
@@ -79,6 +88,12 @@ def read_arguments(operation: Operation, request: Request) -> Arguments:
         if one.type in RESOURCE_TYPES and types[one.name] != ANY_RESOURCE:
             _refuse_invalid(one)
     return values
+
+
+def link(url: str, request: Request, pairs: Sequence[tuple[str, str]]) -> str:
+    """The URL of an operation with these parameters, and with what the request says of the spelling of answers."""
+    said = [*pairs, *((name, value) for name, value in request.query if name in PROTOCOL and value)]
+    return f"{url}?{spell(said)}" if said else url
 
 
 def faults_of_answer(operation: Operation, answer: Json) -> list[Issue]:

@@ -11,7 +11,7 @@ from fhir_server import search
 from fhir_server.compartments import COMPARTMENTS, ITSELF
 from fhir_server.definitions import Operation, Parameter, Request, Response
 from fhir_server.interactions.read import existing
-from fhir_server.operations.arguments import Arguments, read_arguments
+from fhir_server.operations.arguments import Arguments, link, read_arguments
 from fhir_server.outcome import FhirError, Json
 from fhir_server.plan import ById, Matching, Newest, Plan, Stored
 from fhir_server.scheduling.elements import kind, say
@@ -33,14 +33,16 @@ class Wanted:
     care: Span | None
     zone: tzinfo
 
-    def holds(self, stored: Stored) -> bool:
-        """Whether the resource is asked for. One without dates of care is, whatever the dates."""
-        if self.types is not None and stored.type not in self.types:
-            return False
-        if self.since is not None and stored.updated < self.since:
-            return False
+    def concerns(self, stored: Stored) -> bool:
+        """Whether the resource is about the care asked for. One without dates of care is, whatever the dates."""
         taken = _care_of(stored.resource or {}, self.zone) if self.care else None
         return not (self.care and taken) or (taken.low < self.care.high and taken.high > self.care.low)
+
+    def holds(self, stored: Stored) -> bool:
+        """Whether a resource that is about it is to be in the answer."""
+        if self.types is not None and stored.type not in self.types:
+            return False
+        return self.since is None or stored.updated >= self.since
 
 
 async def everything(server: Server, request: Request) -> Response:
@@ -55,9 +57,9 @@ async def everything(server: Server, request: Request) -> Response:
     count = min(next(iter(arguments["_count"]), server.settings.count_max), server.settings.count_max)
     found = await server.store.run(_find(server, f"{type}/{id}", wanted, _after(arguments), count))
     url = f"{server.base}/{type}/{id}/$everything"
-    links = [{"relation": "self", "url": _link(url, arguments, None)}]
+    links = [{"relation": "self", "url": link(url, request, _said(arguments, None))}]
     if found.more and found.page:
-        links.append({"relation": "next", "url": _link(url, arguments, found.page[-1])})
+        links.append({"relation": "next", "url": link(url, request, _said(arguments, found.page[-1]))})
     bundle: Json = {"resourceType": "Bundle", "type": "searchset", "total": found.total, "link": links}
     entries = [
         *(_entry(server.base, each, "match") for each in found.page),
@@ -75,7 +77,8 @@ class _Found:
 
 
 def _find(server: Server, focus: str, wanted: Wanted, after: str | None, count: int) -> Plan[_Found]:
-    """One page, from what comes after the reference `after`."""
+    """One page, from what comes after the reference `after`. What is left out, by its type or because it is older, is
+    still about the patient: what it refers to is included with the page that it would be on."""
     type, _, id = focus.partition("/")
     loads = [
         Matching(member, {code: frozenset({focus})})
@@ -87,19 +90,22 @@ def _find(server: Server, focus: str, wanted: Wanted, after: str | None, count: 
     first = existing(type, id, next((each for each in named if isinstance(each, Stored)), None))
     members = {_reference(each): each for group in groups for each in group if isinstance(each, Stored)}
     members.pop(focus, None)
-    order = [first, *(members[reference] for reference in sorted(members))]
-    matches = [each for each in order if wanted.holds(each)]
-    rest = [each for each in matches if after is None or _is_beyond(_reference(each), after, focus)]
+    order = [each for each in (first, *(members[one] for one in sorted(members))) if wanted.concerns(each)]
+    ahead = [each for each in order if after is None or _is_beyond(_reference(each), after, focus)]
+    rest = [each for each in ahead if wanted.holds(each)]
     page = rest[:count]
+    if len(rest) > len(page):
+        ahead = ahead[: ahead.index(page[-1]) + 1] if page else []
     references = {
         reference
-        for each in page
+        for each in (ahead if count else ())
         for reference in search.referred(each.resource, server.base)
         if each is first or kind(reference) not in RECORDS
     }
     included = (yield [ById(frozenset(references - members.keys() - {focus}))])[0] if references else ()
-    kept = [each for each in included if isinstance(each, Stored) and wanted.holds(each)]
-    return _Found(page, kept, len(matches), len(rest) > len(page))
+    kept = [each for each in included if isinstance(each, Stored) and wanted.concerns(each) and wanted.holds(each)]
+    total = sum(wanted.holds(each) for each in order)
+    return _Found(page, kept, total, len(rest) > len(page))
 
 
 def _is_beyond(reference: str, after: str, focus: str) -> bool:
@@ -142,8 +148,8 @@ def _after(arguments: Arguments) -> str | None:
     return text
 
 
-def _link(url: str, arguments: Arguments, last: Stored | None) -> str:
-    """The request as a GET with what was used, for the page after `last`."""
+def _said(arguments: Arguments, last: Stored | None) -> list[tuple[str, str]]:
+    """What was used, for the page after `last`."""
     pairs = [
         (name, say(value) if isinstance(value, datetime) else str(value))
         for name, values in arguments.items()
@@ -152,7 +158,7 @@ def _link(url: str, arguments: Arguments, last: Stored | None) -> str:
     ]
     if last:
         pairs.append(("_cursor", _reference(last)))
-    return f"{url}?{search.spell(pairs)}" if pairs else url
+    return pairs
 
 
 def _entry(base: str, stored: Stored, mode: str) -> Json:

@@ -9,11 +9,10 @@ from datetime import datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from fhir_server.definitions import Operation, Parameter, Request, Response
-from fhir_server.operations.arguments import Arguments, read_arguments
+from fhir_server.operations.arguments import Arguments, link, read_arguments
 from fhir_server.outcome import FhirError, Issue, Json, operation_outcome
 from fhir_server.scheduling.elements import instant, say, target
 from fhir_server.scheduling.finding import Ask, Offer, find, refuse_window
-from fhir_server.search import spell
 from fhir_server.writing import Server
 
 
@@ -110,7 +109,7 @@ def _url(server: Server, request: Request, arguments: Arguments, last: Offer | N
     if last:
         text = f"{say(last.start)} {last.schedule} {last.slot['id']}"
         pairs.append(("_cursor", base64.urlsafe_b64encode(text.encode()).decode()))
-    return f"{path}/$find-slots?{spell(pairs)}"
+    return link(f"{path}/$find-slots", request, pairs)
 
 
 def _said(value: object) -> str:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from fhir_server.definitions import Operation, Parameter, Request, Response
+from fhir_server.interactions.create import replay_of
 from fhir_server.interactions.read import compute, existing, is_computed, read
 from fhir_server.interactions.update import SETS, identity, refuse_mismatch
 from fhir_server.operations.arguments import read_arguments
@@ -99,7 +100,7 @@ async def _change(server: Server, request: Request, operation: Operation, combin
         meta = {name: value for name, value in (known["meta"] | combined).items() if value}
         return Unchanged.UNCHANGED if meta == known["meta"] else {**known, "meta": meta}
 
-    written = await write(server, type, id, propose, who=request.principal)
+    written = await write(server, type, id, propose, who=request.principal, replay=replay_of(request))
     stored = written.stored
     return Response(200, _answer((stored.resource or {})["meta"]), headers={"ETag": f'W/"{stored.version}"'})
 

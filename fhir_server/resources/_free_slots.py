@@ -18,6 +18,14 @@ IDS_MAX = 20
 
 FREE = frozenset({"*|free", "http://hl7.org/fhir/slotstatus|free"})
 
+NOT_COMPUTED = Issue(
+    "informational",
+    "Only stored Slots are here: free ones are computed for a search that names a Schedule or bounds `start` on both "
+    "sides (start=ge…&start=lt…).",
+    ("Slot.start",),
+    severity="information",
+)
+
 HIDDEN = {"index._tag": f"{COMPUTED_TAG['system']}|{COMPUTED_TAG['code']}", "index.status": "*|free"}
 """Stored Slots that stand for nothing: they were taken and given back, and are computed anew."""
 
@@ -36,7 +44,7 @@ def search(filter: Json, now: datetime, policy: Policy) -> Plan[Added | None]:
     schedules = _schedules(filter)
     start, end = within(filter, "index.start.l")
     if schedules is None and (start is None or end is None):
-        return None
+        return Added((), (NOT_COMPUTED,))
     opens = max(now, start or now)
     if schedules == frozenset() or opens.year not in YEARS or (end or opens).year not in YEARS:
         return None

@@ -17,6 +17,9 @@ from fhir_server.search.parameters import Frame
 PUBLISHED = datetime.fromisoformat(RELEASED).replace(tzinfo=UTC)
 """When what does not say it was last changed."""
 
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+"""When what is computed was last changed: it has no version, and must have the same place on every page."""
+
 
 @lru_cache(maxsize=256)
 def documents(row: ResourceDefinition, frame: Frame) -> Mapping[str, Json]:

@@ -69,7 +69,8 @@ def _problem(rows: Rows, include: Include, said: str, types: Sequence[str]) -> I
     else:
         known, way = (reverse_claims, "to") if include.reverse else (claims, "from")
         works = ", ".join(dict.fromkeys(each for type in types for each in known(rows, type)))
-        right = f"there is no such reference {way} {' or '.join(types)}. What works: {works or 'nothing'}"
+        right = f"there is no such reference {way} {' or '.join(types)}, only with ':iterate' {way} what is included"
+        right += f". What works: {works or 'nothing'}"
     return Issue("not-supported", f"'{said}' includes nothing: {right}.", severity="warning")
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import cast, get_args
 
-from fhir_server.definitions import SearchParameter
+from fhir_server.definitions import PROTOCOL, SearchParameter
 from fhir_server.outcome import FhirError, Issue
 from fhir_server.search.conditions import Unknown, condition, limited, too_costly
 from fhir_server.search.filtering import filter_by
@@ -17,8 +17,8 @@ from fhir_server.search.parameters import known, sortable
 from fhir_server.search.query import Pairs, Query, Sort, Total
 from fhir_server.search.scope import Scope
 
-ONCE = ("_sort", "_count", "_total", "_format", "_pretty")
-"""Parameters about the answer, each at most once; the last two are the business of whoever writes it."""
+ONCE = ("_sort", "_count", "_total", *PROTOCOL)
+"""Parameters about the answer, each at most once; those of the protocol are the business of whoever writes it."""
 
 RESULTS = frozenset({"_include", "_revinclude", "_summary", "_elements", "_type", "_contained"})
 """Parameters about the answer that `results` reads; they are passed through."""

@@ -63,6 +63,11 @@ def fault(div: str) -> str | None:
         nonlocal depth
         depth -= 1
 
+    def comment(text: str) -> None:
+        if depth == 0:
+            raise _Refused("txt-1: the narrative must have nothing before or after its div")
+        _check_comment(text)
+
     def characters(text: str) -> None:
         nonlocal content
         content = content or not text.isspace()
@@ -73,7 +78,8 @@ def fault(div: str) -> str | None:
     parser.StartDoctypeDeclHandler = _refuse_declaration
     parser.ProcessingInstructionHandler = _refuse_declaration
     parser.StartCdataSectionHandler = _refuse_cdata
-    parser.CommentHandler = _check_comment
+    parser.CommentHandler = comment
+    parser.XmlDeclHandler = _refuse_declaration
     try:
         parser.Parse(div, True)
     except _Refused as refused:
@@ -97,7 +103,7 @@ def _check_attribute(attribute: str, value: str) -> None:
 
 
 def _refuse_declaration(*_: object) -> NoReturn:
-    raise _Refused("txt-1: the narrative must not have a DOCTYPE or processing instructions")
+    raise _Refused("txt-1: the narrative must not have an XML declaration, a DOCTYPE or processing instructions")
 
 
 def _refuse_cdata() -> NoReturn:

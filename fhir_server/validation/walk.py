@@ -47,6 +47,12 @@ class Findings:
     def full(self) -> bool:
         return len(self.issues) >= ISSUES_MAX
 
+    def count(self, more: int) -> None:
+        """Counts elements before they are looked at. Raises `TooManyElements` past the limit."""
+        self.elements += more
+        if self.elements > ELEMENTS_MAX:
+            raise TooManyElements
+
     def add(self, code: str, text: str, expression: str) -> None:
         self.issues.append(Issue(code, text, (expression,)))
 
@@ -65,9 +71,7 @@ def examine(shape: Shape, resource: Json) -> Findings:
 
 
 def _walk_object(shape: Shape, value: Json, path: str, depth: int, found: Findings) -> None:
-    found.elements += len(value)
-    if found.elements > ELEMENTS_MAX:
-        raise TooManyElements
+    found.count(len(value))
     if found.full:
         return
     if depth > DEPTH_MAX:
@@ -92,8 +96,10 @@ def _walk_array(element: Element, value: Any, extensions: Any, path: str, depth:
     if not isinstance(value, list) or not value:
         found.add("structure", "this element repeats: it must be an array, and not empty", path)
         return
-    found.elements += len(value)
+    found.count(len(value))
     for index, item in enumerate(value):
+        if found.full:
+            return
         if item is not None:
             _walk_value(element, item, f"{path}[{index}]", depth, found)
         elif not _is_extended(extensions, index):
@@ -129,7 +135,7 @@ def _walk_resource(value: Json, path: str, depth: int, found: Findings) -> None:
 def _walk_other(shape: Shape, name: str, value: Json, path: str, depth: int, found: Findings) -> None:
     """What is no element of the type: resourceType, the extensions of a primitive, or a mistake."""
     element = shape.elements.get(name[1:]) if name.startswith("_") else None
-    if element is not None and element.type in GRAMMAR and not _is_attribute(shape, element):
+    if element is not None and element.type in GRAMMAR and not _stands_alone(shape, element):
         _walk_extensions(element, value[name], value.get(element.name), f"{path}.{element.name}", depth, found)
     elif (name != "resourceType" or not shape.is_resource) and not found.full:
         close = get_close_matches(name[:64], shape.elements, 1)
@@ -138,9 +144,9 @@ def _walk_other(shape: Shape, name: str, value: Json, path: str, depth: int, fou
         found.add("structure", f"not an element of {shape.type}{hint}", where)
 
 
-def _is_attribute(shape: Shape, element: Element) -> bool:
-    """Whether R4 makes the element an attribute in XML, so that it has no extensions."""
-    return element.name == "id" or (element.name == "url" and shape.type == "Extension")
+def _stands_alone(shape: Shape, element: Element) -> bool:
+    """Whether the element has no extensions: it is XHTML, or R4 makes it an attribute in XML."""
+    return element.type == "xhtml" or element.name == "id" or (element.name == "url" and shape.type == "Extension")
 
 
 def _walk_extensions(element: Element, value: Any, primitive: Any, path: str, depth: int, found: Findings) -> None:
@@ -149,9 +155,11 @@ def _walk_extensions(element: Element, value: Any, primitive: Any, path: str, de
     elif not isinstance(value, list) or not value:
         found.add("structure", "the extensions of an element that repeats must be an array, and not empty", path)
     else:
-        found.elements += len(value)
+        found.count(len(value))
         primitives = primitive if isinstance(primitive, list) else []
         for index, item in enumerate(value):
+            if found.full:
+                return
             beside = primitives[index] if index < len(primitives) else None
             if item is not None or beside is None:
                 _walk_extension(item, beside, f"{path}[{index}]", depth, found)

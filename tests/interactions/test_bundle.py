@@ -98,6 +98,21 @@ async def test_a_batch_answers_each_entry_on_its_own(clinic: httpx.AsyncClient) 
     assert entries[3]["resource"]["total"] == 1
 
 
+async def test_a_bundle_gives_no_more_resources_than_it_may(client: httpx.AsyncClient) -> None:
+    people = [entry("POST", "Patient", without_id(patient())) for _ in range(500)]
+    await client.post("", json=bundle(*people), headers={"Prefer": "return=minimal"})
+    searches = [entry("GET", "Patient?_count=500&_elements=id")] * 22
+    for kind in ("batch", "transaction"):
+        answer = await client.post("", json=bundle(*searches, type=kind))
+        assert statuses(answer) == ["200"] * 20 + ["422"] * 2
+
+
+async def test_a_batch_has_an_end(client_with: Callable[..., Awaitable[httpx.AsyncClient]]) -> None:
+    client = await client_with(transaction_deadline_seconds=0.000001)
+    answer = await client.post("", json=bundle(*[entry("GET", "Patient/x")] * 3, type="batch"))
+    assert statuses(answer) == ["503"] * 3
+
+
 async def test_a_transaction_writes_all_or_nothing_and_says_which_entry_was_refused(clinic: httpx.AsyncClient) -> None:
     answer = await clinic.post(
         "",

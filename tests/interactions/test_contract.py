@@ -16,13 +16,13 @@ import pytest
 from lxml import etree
 from motor.motor_asyncio import AsyncIOMotorClient
 
-from fhir_server.app import create
 from fhir_server.resources import ROWS
 from fhir_server.settings import Settings
 from tests.clinic import BUILDERS, CLINIC, NOW
+from tests.emitted import Emitted
 from tests.outcomes import assert_outcome
 from tests.patches import JSON_PATCH, XML_PATCH, json_patch, operation, parameters, xml_patch
-from tests.served import BASE
+from tests.served import BASE, opened
 
 Json = dict[str, Any]
 
@@ -34,18 +34,14 @@ JSON, XML = "application/fhir+json", "application/fhir+xml"
 
 
 @pytest.fixture(scope="module")
-async def base(mongodb_uri: str) -> AsyncIterator[httpx.AsyncClient]:
+async def base(mongodb_uri: str, emitted: Emitted) -> AsyncIterator[httpx.AsyncClient]:
     """A server with the test clinic in it, which these tests only add to."""
     settings = Settings(mongodb_uri=mongodb_uri, database=f"contract_{uuid.uuid4().hex}", log_level="error")
     async with AsyncExitStack() as stack:
         mongodb: AsyncIOMotorClient[Json] = AsyncIOMotorClient(mongodb_uri)
         stack.callback(mongodb.close)
         stack.push_async_callback(mongodb.drop_database, settings.database)
-        app = create(settings, lambda: NOW)
-        await stack.enter_async_context(app.router.lifespan_context(app))
-        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        client = await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url=BASE))
-        client.headers["accept"] = JSON
+        client = await opened(stack, settings, lambda: NOW, emitted)
         for resource in CLINIC:
             (await client.put(url_of(resource), json=resource)).raise_for_status()
         yield client

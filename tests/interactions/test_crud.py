@@ -55,7 +55,8 @@ async def test_an_update_makes_a_new_version_and_keeps_the_old_one(base: httpx.A
     assert "language" not in old.json()
     assert (await base.get(f"/{type}/mine/_history/2")).json()["language"] == "en"
     assert_outcome(await base.get(f"/{type}/mine/_history/3"), 404, "not-found")
-    assert_outcome(await base.get(f"/{type}/mine/_history/x"), 404, "not-found")
+    for version in ("x", "0", "01", "\u0661", "1" * 10):
+        assert_outcome(await base.get(f"/{type}/mine/_history/{version}"), 404, "not-found")
 
 
 @every_type
@@ -155,7 +156,11 @@ async def test_a_body_of_another_type_is_refused(base: httpx.AsyncClient) -> Non
 
 async def test_creating_by_put_can_be_switched_off(client_with: object) -> None:
     client = await client_with(create_by_put=False)  # type: ignore[operator]
-    assert_outcome(await client.put("/Patient/new", json=BUILDERS["Patient"]("new")), 405, "not-supported")
+    for path in ("/Patient/new", "/Patient?_id=x"):
+        refused = await client.put(path, json={"resourceType": "Patient", "id": "new"})
+        assert_outcome(refused, 405, "not-supported")
+        assert {*refused.headers["allow"].split(", ")} >= {"GET", "HEAD", "PATCH", "DELETE", "OPTIONS"}
+        assert "PUT" not in refused.headers["allow"]
     resource = client_statement_of(await client.get("/metadata"), "Patient")
     assert resource["updateCreate"] is False
 

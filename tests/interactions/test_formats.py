@@ -271,6 +271,30 @@ async def test_a_browser_gets_json_for_people(client: httpx.AsyncClient) -> None
     assert b"\n" in shown.content
 
 
+async def test_a_page_is_for_who_prefers_it_to_all_else(client: httpx.AsyncClient) -> None:
+    for accept, page in (
+        ("text/html", True),
+        ("text/html, */*;q=0.8", True),
+        ("application/fhir+json;q=0.1, text/html;q=0.2", True),
+        ("application/fhir+json, text/html;q=0.1", False),
+        ("application/fhir+json, text/html;q=0", False),
+        ("*/*", False),
+    ):
+        answer = await client.get("/", headers={"Accept": accept})
+        assert answer.headers["content-type"].startswith("text/html") is page, accept
+    plain = await client.get("/metadata", headers={"Accept": "application/fhir+json, text/html;q=0.1"})
+    assert plain.content.count(b"\n") < 2
+
+
+async def test_links_keep_the_format(clinic: httpx.AsyncClient) -> None:
+    window = "start=2026-03-02T00:00:00Z&end=2026-03-06T00:00:00Z"
+    for path in ("Patient?", "Patient/ann/$everything?", f"Schedule/smith-main/$find-slots?{window}&"):
+        asked = await clinic.get(f"/{path}_count=1&_format=xml", headers={"Accept": JSON})
+        assert asked.status_code == 200, asked.text
+        links = markup.parse(asked.content)["link"]
+        assert all("_format=xml" in link["url"] for link in links)
+
+
 async def test_preferences_hold_for_every_format(client: httpx.AsyncClient) -> None:
     body = markup.print(patient(id="p"))
     minimal = await client.put("/Patient/p", content=body, headers={**XML_BOTH_WAYS, "Prefer": "return=minimal"})

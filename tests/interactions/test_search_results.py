@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ import pytest
 from fhir_server.search import include, results
 from fhir_server.store import counted
 from tests.clinic import (
+    NOW,
     REASON,
     TUESDAY,
     appointment,
@@ -120,12 +122,10 @@ async def network(client: httpx.AsyncClient) -> httpx.AsyncClient:
         ),
         ("/Appointment?_id=one&_include=Appointment:*:Slot", ["one"], {"Slot/published"}),
         ("/Appointment?_id=two&_include=Appointment:practitioner", ["two"], set()),
-        ("/Appointment?_id=one&_include=Slot:schedule", ["one"], set()),
         ("/Patient?_id=bob&_include=Patient:link", ["bob"], {"Patient/ann"}),
         ("/Patient?_include=Patient:link", ["ann", "bob"], set()),
         ("/Patient?_id=ann&_revinclude=Appointment:patient", ["ann"], {"Appointment/one"}),
         ("/Patient?_id=ann&_revinclude=Appointment:actor:Patient", ["ann"], {"Appointment/one"}),
-        ("/Patient?_id=ann&_revinclude=Appointment:actor:Practitioner", ["ann"], set()),
         ("/Patient?_id=ann&_revinclude=Appointment:*", ["ann"], {"Appointment/one"}),
         ("/Patient?_id=ann&_revinclude=*", ["ann"], {"Appointment/one", "Encounter/visit", "Patient/bob"}),
         ("/Schedule?_revinclude=Slot:schedule", ["smith-main"], {"Slot/published"}),
@@ -133,11 +133,6 @@ async def network(client: httpx.AsyncClient) -> httpx.AsyncClient:
             "/Patient?_id=ann&_revinclude=Appointment:patient&_include=Patient:organization",
             ["ann"],
             {"Appointment/one", "Organization/riverside"},
-        ),
-        (
-            "/Appointment?_id=one&_include=Appointment:slot&_include=Slot:schedule",
-            ["one"],
-            {"Slot/published"},
         ),
         (
             "/Appointment?_id=one&_include=Appointment:slot&_include:iterate=Slot:schedule"
@@ -265,6 +260,9 @@ async def test_so_many_includes_and_elements_can_be_asked_for(client: httpx.Asyn
         "_revinclude=Observation:subject",
         "_revinclude=Slot:start",
         "_include:iterate=Device:patient",
+        "_include=Slot:schedule",
+        "_revinclude=Appointment:slot",
+        "_revinclude=Encounter:appointment:Slot",
     ],
 )
 async def test_an_include_that_names_nothing_is_ignored_and_named(network: httpx.AsyncClient, asked: str) -> None:
@@ -275,6 +273,14 @@ async def test_an_include_that_names_nothing_is_ignored_and_named(network: httpx
     assert links(bundle)["self"].endswith("Appointment?_include=Appointment:slot&_count=50")
     strict = await network.get(f"/Appointment?{asked}", headers={"Prefer": "handling=strict"})
     assert_outcome(strict, 400, "not-supported")
+
+
+@pytest.mark.parametrize(
+    "asked", ["Practitioner?_include=*", "Practitioner?_include=Practitioner:*", "ValueSet?_include=*"]
+)
+async def test_a_wildcard_of_nothing_is_ignored_and_named(network: httpx.AsyncClient, asked: str) -> None:
+    [warning] = warnings(await ask(network, f"/{asked}"))
+    assert "What works: nothing" in warning
 
 
 @pytest.mark.parametrize(
@@ -570,6 +576,29 @@ async def test_pages_of_stored_and_computed_slots_are_the_same_forward_and_backw
     forward, backward = await walk(clinic, f"{url}&_count=4")
     assert [name for page in forward for name in page] == names(bundle)
     assert backward == forward
+
+
+@pytest.mark.parametrize("sort", ["_lastUpdated", "-_lastUpdated"])
+async def test_pages_of_computed_slots_have_an_end_while_time_goes_on(
+    clinic: httpx.AsyncClient, set_clock: Callable[[datetime], None], sort: str
+) -> None:
+    await put(clinic, slot())
+    next: str | None = f"/Slot?status=free&schedule=smith-main&start={TUESDAY}&_count=2&_sort={sort}"
+    found: list[str] = []
+    for second in range(10):
+        set_clock(NOW + timedelta(seconds=second))
+        bundle = await ask(clinic, str(next))
+        found += names(bundle)
+        next = {link["relation"]: link["url"] for link in bundle["link"]}.get("next")
+        if next is None:
+            break
+    assert len(found) == len(set(found)) == bundle["total"] == 7
+
+
+async def test_a_search_for_free_slots_that_computes_none_says_so(clinic: httpx.AsyncClient) -> None:
+    bundle = await ask(clinic, "/Slot?status=free")
+    (outcome,) = [one["resource"] for one in bundle["entry"] if one["search"]["mode"] == "outcome"]
+    assert "start" in outcome["issue"][0]["diagnostics"]
 
 
 async def test_all_types_that_are_stored_are_searched_at_once(network: httpx.AsyncClient) -> None:

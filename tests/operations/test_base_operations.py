@@ -319,6 +319,20 @@ async def test_if_match_is_heeded(clinic: httpx.AsyncClient, code: str) -> None:
 
 
 @pytest.mark.parametrize("code", ["meta-add", "meta-delete"])
+async def test_a_label_is_changed_once_under_one_key(clinic: httpx.AsyncClient, code: str) -> None:
+    await put(clinic, patient(meta={"tag": [TAG, OTHER]}))
+    url, key = f"/Patient/ann/${code}", {"Idempotency-Key": "k"}
+    given = parameters(meta={"tag": [{"code": "new"} if code == "meta-add" else TAG]})
+    first, again = [await clinic.post(url, json=given, headers=key) for _ in range(2)]
+    assert meta_of(first) == meta_of(again)
+    assert first.headers["etag"] == again.headers["etag"] == 'W/"3"'
+    await put(clinic, patient(gender="female"))
+    assert meta_of(await clinic.post(url, json=given, headers=key)) == meta_of(first)
+    refused = await clinic.post(url, json=parameters(meta={"tag": [OTHER]}), headers=key)
+    assert refused.status_code == 422
+
+
+@pytest.mark.parametrize("code", ["meta-add", "meta-delete"])
 async def test_what_is_not_there_or_not_said_is_refused(clinic: httpx.AsyncClient, code: str) -> None:
     body = parameters(meta={"tag": [TAG]})
     assert_outcome(await clinic.post(f"/Patient/nobody/${code}", json=body), 404, "not-found")
@@ -467,6 +481,28 @@ async def test_what_was_left_out_does_not_come_back_as_an_include(record: httpx.
     assert "Appointment/group" not in modes(await everything(record, end=TUESDAY, _type="AppointmentResponse"))
 
 
+async def test_what_only_others_refer_to_is_there_without_them(
+    record: httpx.AsyncClient, set_clock: Callable[[datetime], None]
+) -> None:
+    assert modes(await everything(record, _type="Practitioner"))["Practitioner/smith"] == "include"
+    assert modes(await everything(record, "Encounter/visit", _type="Patient")) == {"Patient/ann": "include"}
+    set_clock(NOW + timedelta(hours=1))
+    await put(record, practitioner(gender="female"))
+    since = (NOW + timedelta(hours=1)).isoformat()
+    assert modes(await everything(record, _since=since)) == {"Practitioner/smith": "include"}
+    assert "entry" not in await everything(record, _type="Practitioner", _count=0)
+
+
+async def test_what_is_left_out_has_its_includes_once(record: httpx.AsyncClient) -> None:
+    bundle = await everything(record, _type="Patient,Practitioner,Schedule", _count=1)
+    found = list(modes(bundle))
+    while len(bundle["link"]) > 1:
+        bundle = (await record.get(bundle["link"][1]["url"])).json()
+        found += modes(bundle)
+    assert sorted(found) == sorted({*found})
+    assert {*found} == modes(await everything(record, _type="Patient,Practitioner,Schedule")).keys()
+
+
 async def test_since_is_about_when_something_was_stored(
     record: httpx.AsyncClient, set_clock: Callable[[datetime], None]
 ) -> None:
@@ -527,7 +563,7 @@ async def test_the_self_link_says_what_was_used(record: httpx.AsyncClient) -> No
     query = {"start": TUESDAY, "_type": "Appointment", "_since": "2026-01-01T00:00:00Z", "_count": "5"}
     bundle = await everything(record, **query, _pretty="false")
     used = httpx.URL(bundle["link"][0]["url"]).params
-    assert dict(used) == query
+    assert dict(used) == {**query, "_pretty": "false"}
     assert (await record.get(bundle["link"][0]["url"])).json() == bundle
 
 

@@ -343,6 +343,51 @@ def resources(seed: int) -> list[Json]:
     return [_build(random, type, id) for type in ELEMENTS for id in random.sample(IDS, random.randint(3, 5))]
 
 
+class Everything(Random):
+    """Draws whatever is left to chance, and chooses as any other."""
+
+    def random(self) -> float:
+        return 0.0
+
+    getrandbits = Random.getrandbits
+
+
+def _to(*types: str) -> list[Json]:
+    return [{"reference": f"{type}/a"} for type in types]
+
+
+BESIDES: dict[str, Json] = {
+    "Appointment": {
+        "supportingInformation": _to(*ELEMENTS),
+        "participant": [{"actor": actor, "status": "tentative"} for actor in _to(*ACTORS)],
+    },
+    "Encounter": {
+        "account": _to("Account"),
+        "basedOn": _to("ServiceRequest"),
+        "episodeOfCare": _to("EpisodeOfCare"),
+    },
+    "HealthcareService": {"endpoint": _to("Endpoint")},
+    "Location": {"endpoint": _to("Endpoint"), "position": {"longitude": 8.2, "latitude": 47.1}},
+    "Organization": {"address": [{"use": "work", "city": "Bern", "state": "BE", "postalCode": "3011", "country": "CH"}]},
+    "PractitionerRole": {
+        "endpoint": _to("Endpoint"),
+        "telecom": [{"system": "email", "value": "zoe@example.org"}, {"system": "phone", "value": "555"}],
+    },
+    "Schedule": {"actor": _to(*ACTORS)},
+}
+"""What is seldom drawn, or never, and yet is to be found in what has everything."""
+
+
+def everything(seed: int) -> list[Json]:
+    """One of each type and id, with every element that a search looks at and a reference to every type it may be to."""
+    random = Everything(seed)
+    built = [_build(random, type, id) | BESIDES.get(type, {}) for type in ELEMENTS for id in IDS]
+    responses = (one for one in built if one["resourceType"] == "AppointmentResponse")
+    for response, actor in zip(responses, _to(*ACTORS), strict=True):
+        response["actor"] = actor
+    return built
+
+
 def _build(random: Random, type: str, id: str) -> Json:
     built: Json = {"resourceType": type, "id": id}
     for name, draw in {"meta": META, **ELEMENTS[type]}.items():

@@ -18,11 +18,12 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from motor.motor_asyncio import AsyncIOMotorClient
 
 from fhir_server import loading
-from fhir_server.app import create
 from fhir_server.settings import Settings
+from tests.emitted import Emitted
 from tests.oracle import clinics, oracle
 from tests.oracle.elements import Json
 from tests.oracle.queries import Query, look, queries
+from tests.served import Clock, opened
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 """After everything, so that no Slot is computed."""
@@ -60,21 +61,25 @@ class Served:
 
 
 @contextmanager
-def served(mongodb_uri: str, number: int) -> Iterator[Served]:
-    """A server of its own on a database of its own, with the resources of this number."""
+def served(
+    mongodb_uri: str, number: int, emitted: Emitted | None = None, *, everything: bool = False
+) -> Iterator[Served]:
+    """A server of its own on a database of its own, with the resources of this number, or with some of everything."""
     database = f"oracle_{uuid.uuid4().hex}"
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
         try:
-            client, world = runner.run(_open(stack, mongodb_uri, database, number))
-            yield Served(client, world, runner)
+            client, clock = runner.run(_open(stack, mongodb_uri, database, emitted))
+            fill = _fill_with_everything if everything else _fill
+            references = runner.run(fill(client, clock, number))
+            yield Served(client, runner.run(_read(client, references)), runner)
         finally:
             runner.run(_close(stack, mongodb_uri, database))
 
 
 async def _open(
-    stack: AsyncExitStack, mongodb_uri: str, database: str, number: int
-) -> tuple[httpx.AsyncClient, oracle.World]:
+    stack: AsyncExitStack, mongodb_uri: str, database: str, emitted: Emitted | None
+) -> tuple[httpx.AsyncClient, Clock]:
     clock = [NOW]
     chosen = Settings(
         mongodb_uri=mongodb_uri,
@@ -83,23 +88,35 @@ async def _open(
         time_zone=clinics.ZONE,
         log_level="error",
     )
-    app = create(chosen, lambda: clock[0])
-    await stack.enter_async_context(app.router.lifespan_context(app))
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    client = await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url=f"{clinics.BASE}/"))
-    client.headers.update({"accept": "application/fhir+json", "prefer": "handling=strict"})
+    client = await opened(stack, chosen, lambda: clock[0], emitted, f"{clinics.BASE}/")
+    client.headers["prefer"] = "handling=strict"
+    return client, clock
+
+
+async def _fill(client: httpx.AsyncClient, clock: Clock, number: int) -> list[str]:
     random = Random(number)
     references: dict[str, None] = {}
     for entry in _versions(random, number):
         clock[0] = datetime.fromisoformat(random.choice(clinics.MOMENTS)).astimezone(UTC)
-        async for _ in loading.load(app.state.server, [entry]):
+        async for _ in loading.load(client.app.state.server, [entry]):  # type: ignore[attr-defined]
             references[entry.reference] = None
     for reference in random.sample(list(references), DELETED):
         await client.delete(f"/{reference}")
     clock[0] = NOW
+    return list(references)
+
+
+async def _fill_with_everything(client: httpx.AsyncClient, _: Clock, number: int) -> list[str]:
+    """Writes all but what the rules refuse."""
+    entries = loading.arrange(loading.entries_of(clinics.everything(number), "clinic"))
+    written = loading.load(client.app.state.server, entries)  # type: ignore[attr-defined]
+    return [loaded.entry.reference async for loaded in written]
+
+
+async def _read(client: httpx.AsyncClient, references: list[str]) -> oracle.World:
     read = [await client.get(f"/{reference}") for reference in references]
     resources = [response.json() for response in read if response.status_code == 200]
-    return client, oracle.World(resources, ZoneInfo(clinics.ZONE), clinics.BASE, NOW)
+    return oracle.World(resources, ZoneInfo(clinics.ZONE), clinics.BASE, NOW)
 
 
 def _versions(random: Random, number: int) -> list[loading.Entry]:

@@ -9,19 +9,32 @@ import pytest
 
 from fhir_server.resources import ROWS
 from fhir_server.search.parameters import parameters, supported
+from tests.emitted import Emitted
 from tests.oracle.comparing import Served, compare, compare_many, served
-from tests.oracle.elements import ELEMENTS, ELSEWHERE
+from tests.oracle.elements import ELEMENTS, ELSEWHERE, Json
 from tests.oracle.oracle import World
-from tests.oracle.queries import Query
+from tests.oracle.queries import Query, look
 
 PAIRS = 400
 """Searches of one clinic; `python -m tests.oracle` asks more, of more clinics."""
 
 
 @pytest.fixture(scope="module")
-def clinic(mongodb_uri: str) -> Iterator[Served]:
-    with served(mongodb_uri, 1) as one:
+def clinic(mongodb_uri: str, emitted: Emitted) -> Iterator[Served]:
+    with served(mongodb_uri, 1, emitted) as one:
         yield one
+
+
+@pytest.fixture(scope="module")
+def full(mongodb_uri: str, emitted: Emitted) -> Iterator[Served]:
+    """A server with a value for every search parameter and a resource at either end of every reference."""
+    with served(mongodb_uri, 1, emitted, everything=True) as one:
+        yield one
+
+
+def claimed(full: Served, type: str) -> Json:
+    rest = full.runner.run(full.client.get("/metadata")).json()["rest"][0]
+    return next(one for one in rest["resource"] if one["type"] == type)
 
 
 def test_the_server_answers_as_the_oracle(clinic: Served) -> None:
@@ -42,3 +55,36 @@ def test_the_oracle_knows_every_parameter_that_works() -> None:
     for type, row in ROWS.items():
         works = {each.code for each in parameters(row) if supported(each)}
         assert set(ELEMENTS[type]) == works - ELSEWHERE, type
+
+
+SEARCHED = {"near": "47.1|8.2|1|km", "phonetic": "Miller"}
+"""How to ask for what the oracle does not evaluate."""
+
+
+@pytest.mark.parametrize("type", list(ROWS))
+def test_every_parameter_that_is_claimed_finds_a_resource_with_a_value(full: Served, type: str) -> None:
+    there = look(full.world).texts
+    for code in (one["name"] for one in claimed(full, type)["searchParam"]):
+        if code in ELSEWHERE:
+            answer = full.ask(Query(type, ((code, SEARCHED[code]),)))
+            assert answer.ids, (code, answer.text)
+            continue
+        values = list(dict.fromkeys(there[type, code]))
+        assert values, f"nothing has a value for {code}: see clinics.BESIDES"
+        query = Query(type, ((code, values[0]),))
+        compare(full, query)
+        assert full.ask(query).ids, query
+
+
+@pytest.mark.parametrize("type", list(ROWS))
+def test_every_include_that_is_claimed_brings_a_resource_at_the_other_end(full: Served, type: str) -> None:
+    claims = claimed(full, type)
+    for name, key in (("_include", "searchInclude"), ("_revinclude", "searchRevInclude")):
+        for value in claims.get(key, ()):
+            response = full.runner.run(full.client.get(f"/{type}", params={name: value, "_count": "1000"}))
+            entries = [one for one in response.json()["entry"] if one["search"]["mode"] != "match"]
+            modes = {one["search"]["mode"] for one in entries}
+            assert modes == {"include"}, (name, value, response.text[:1000])
+            source = value.partition(":")[0]
+            if key == "searchRevInclude" and source not in ("*", type):
+                assert {one["resource"]["resourceType"] for one in entries} == {source}, value

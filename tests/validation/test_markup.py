@@ -291,6 +291,14 @@ def test_as_many_elements_as_are_allowed_are_read_and_one_more_is_refused(monkey
     assert (refused.value.status, refused.value.issues[0].code) == (413, "too-long")
 
 
+def test_as_many_attributes_as_are_allowed_are_read_and_one_more_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(markup, "ELEMENTS_MAX", 10)
+    for number, status, code in ((8, 400, "structure"), (9, 413, "too-long")):
+        with pytest.raises(FhirError) as refused:
+            markup.parse(patient("<active " + " ".join(f'a{n}="b"' for n in range(number)) + ' value="true"/>'))
+        assert (refused.value.status, refused.value.issues[0].code) == (status, code)
+
+
 def test_as_many_prefixes_as_are_allowed_are_read_and_one_more_is_refused() -> None:
     xmlns = [f' xmlns:a{n}="u"' for n in range(markup.PREFIXES_MAX)]
     assert markup.parse(patient(ONE, "".join(xmlns[1:])))["id"] == "1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 from fhir_server.outcome import Json
 from fhir_server.resources import ROWS
 from fhir_server.validation import check
-from fhir_server.validation.walk import ELEMENTS_MAX, ISSUES_MAX
+from fhir_server.validation.shapes import resource_shape
+from fhir_server.validation.walk import ELEMENTS_MAX, ISSUES_MAX, examine
 
 DIV = '<div xmlns="http://www.w3.org/1999/xhtml">{}</div>'
 UCUM = "http://unitsofmeasure.org"
@@ -405,6 +407,13 @@ def test_no_value_that_was_sent_is_repeated() -> None:
     assert secret not in f"{issue.text} {issue.expression}"
 
 
+@pytest.mark.parametrize("beside", [{"id": "x"}, {"extension": [{"url": "urn:x", "valueString": "x"}]}])
+def test_nothing_stands_beside_the_div_of_a_narrative(beside: Json) -> None:
+    text = {**GOOD[A]["text"], "_div": beside}
+    (issue,) = check(ROWS[A], {**GOOD[A], "text": text})
+    assert (issue.code, issue.expression) == ("structure", ("Appointment.text._div",))
+
+
 def test_a_contained_resource_is_of_a_known_type() -> None:
     issues = check(ROWS[A], _with(A, "contained.0.resourceType", "Clinic"))
     assert ("structure", ("Appointment.contained[0]",)) in [(issue.code, issue.expression) for issue in issues]
@@ -417,8 +426,30 @@ def test_past_the_limit_it_is_said_that_there_are_more_problems() -> None:
 
 
 def test_more_elements_than_a_check_may_cost_are_refused() -> None:
-    (issue,) = check(ROWS[A], {**GOOD[A], "slot": [{"reference": "Slot/1"}] * ELEMENTS_MAX})
-    assert issue.code == "too-costly"
+    for value in (
+        {"address": [{"city": "Bonn"}] * ELEMENTS_MAX},
+        {"address": [1] * ELEMENTS_MAX},
+        {"name": [{"given": ["Ann"] * ELEMENTS_MAX}]},
+        {"name": [{"_given": [1] * ELEMENTS_MAX}]},
+        {"contained": [1] * ELEMENTS_MAX},
+    ):
+        (issue,) = check(ROWS[P], {**GOOD[P], **value})
+        assert issue.code == "too-costly"
+
+
+def test_a_walk_that_found_enough_looks_no_further() -> None:
+    class Watched(list[Any]):
+        seen = 0
+
+        def __iter__(self) -> Iterator[Any]:
+            for each in super().__iter__():
+                Watched.seen += 1
+                yield each
+
+    shape = resource_shape(A)
+    assert shape is not None
+    assert examine(shape, {**GOOD[A], "slot": Watched([1] * (ELEMENTS_MAX // 2))}).full
+    assert Watched.seen == ISSUES_MAX + 1
 
 
 def test_deep_nesting_is_an_issue() -> None:

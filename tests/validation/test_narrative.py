@@ -74,9 +74,13 @@ def test_what_runs_loads_or_is_malformed_is_refused(content: str) -> None:
         f"<div {XHTML}>a</div><div {XHTML}>b</div>",
         f"<!DOCTYPE div [<!ENTITY a 'b'>]><div {XHTML}>&a;</div>",
         f"<!DOCTYPE div SYSTEM 'file:///etc/passwd'><div {XHTML}>a</div>",
+        f"<?xml version='1.0'?><div {XHTML}>a</div>",
+        f"<!-- before --><div {XHTML}>a</div>",
+        f"<div {XHTML}>a</div><!-- after -->",
+        f"<div {XHTML}>a</div>after",
     ],
 )
-def test_the_root_is_one_div_without_declarations(div: str) -> None:
+def test_the_root_is_one_div_and_nothing_is_beside_it(div: str) -> None:
     problem = fault(div)
     assert problem is not None
     assert problem.startswith("txt-1")
