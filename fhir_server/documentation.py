@@ -39,11 +39,6 @@ def rewrite(page: str) -> str:
     return MARKED.sub(lambda found: f"{found[1]}{_made(found[2])}{found[4]}", page)
 
 
-def tables_of(page: str) -> list[str]:
-    """The names of the tables that the page has, in their order."""
-    return [found[2] for found in MARKED.finditer(page)]
-
-
 def _made(name: str) -> str:
     if name not in TABLES:
         raise ValueError(f"There is no table {name}; there are {', '.join(sorted(TABLES))}.")

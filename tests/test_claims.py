@@ -14,7 +14,7 @@ import pytest
 from fhir_server import conformance
 from fhir_server.outcome import Json
 from fhir_server.settings import Settings
-from tests.clinic import BUILDERS, TUESDAY, WEDNESDAY, appointment, patient
+from tests.clinic import BUILDERS, TUESDAY, WEDNESDAY, appointment, at, patient
 from tests.outcomes import assert_outcome
 from tests.patches import FHIR_JSON, FHIR_XML, JSON_PATCH, XML_PATCH, json_patch, operation, parameters, xml_patch
 
@@ -207,13 +207,17 @@ SLOTS = {"params": {"start": f"{TUESDAY}T00:00:00Z", "end": f"{WEDNESDAY}T00:00:
 STATUS = {"params": {"url": "http://hl7.org/fhir/ValueSet/slotstatus"}}
 CODE = {"params": {"system": "http://hl7.org/fhir/slotstatus", "code": "free"}}
 
-BOOKED = {"resource": {**appointment(), "id": "one"}, "name": "appointment"}
-BOOKING = {"json": {"resourceType": "Parameters", "parameter": [BOOKED]}}
+CANCELLING = {
+    "resourceType": "Parameters",
+    "parameter": [{"name": "cancelationReason", "valueCodeableConcept": {"text": "Travelling"}}],
+}
+BOOKING = {"json": appointment(at("10:00"))}
 WORD = {"code": "noshow", "source": "http://hl7.org/fhir/ValueSet/appointmentstatus"}
 
 CALLS: dict[str, tuple[str, dict[str, Any]]] = {
     "Appointment/$book": ("POST", BOOKING),
-    "Appointment/id/$cancel": ("POST", {}),
+    "Appointment/id/$book": ("POST", {}),
+    "Appointment/id/$cancel": ("POST", {"json": CANCELLING}),
     "ConceptMap/$translate": ("GET", {"params": WORD}),
     "ConceptMap/id/$translate": ("GET", {"params": {"code": "noshow"}}),
     "Schedule/$find-slots": ("GET", {"params": {**SLOTS["params"], "schedule": "Schedule/smith-main"}}),

@@ -243,6 +243,73 @@ async def test_every_search_parameter_that_is_claimed_works(reader: httpx.AsyncC
     assert_outcome(await reader.get(f"/{type}", params={"banana": "x"}, headers=STRICT), 400, "not-supported")
 
 
+FINDS: dict[str, dict[str, str]] = {
+    "CapabilityStatement": {
+        "format": "application/fhir+xml", "mode": "server", "name": "SchedulingServer", "resource": "Slot",
+        "software": "fhir", "title": "fhir", "url:below": f"{CANONICAL}/CapabilityStatement",
+    },
+    "CodeSystem": {
+        "code": "postal", "content-mode": "complete", "description": "the", "name": "AddressUse", "title": "AddressUse",
+        "identifier": "urn:ietf:rfc:3986|", "system": "http://hl7.org/fhir/slotstatus",
+        "url": "http://hl7.org/fhir/slotstatus",
+    },
+    "ConceptMap": {
+        "name": "AppointmentWordToStatus", "source-code": "noshow", "target-code": "noshow", "title": "Appointment",
+        "source-system": "http://hl7.org/fhir/appointmentstatus", "url": f"{CANONICAL}/ConceptMap/appointment-word-to-status",
+        "target-system": "http://hl7.org/fhir/appointmentstatus",
+    },
+    "OperationDefinition": {
+        "code": "book", "description": "books", "instance": "true", "kind": "operation", "name": "Book", "system": "true",
+        "title": "Book", "type": "true", "url": f"{CANONICAL}/OperationDefinition/appointment-book",
+    },
+    "SearchParameter": {
+        "base": "Slot", "code": "schedule", "description": "any", "name": "actor", "target": "Schedule",
+        "type": "reference", "url": "http://hl7.org/fhir/SearchParameter/Slot-schedule",
+    },
+    "StructureDefinition": {
+        "abstract": "false", "derivation": "constraint", "description": "a", "ext-context": "element", "name": "Price",
+        "kind": "complex-type", "title": "a", "type": "Extension", "url": f"{CANONICAL}/StructureDefinition/price",
+    },
+    "ValueSet": {
+        "code": "de-CH", "description": "the", "identifier": "urn:ietf:rfc:3986|", "name": "AddressUse",
+        "reference": "http://hl7.org/fhir/slotstatus", "title": "AddressUse",
+        "url": "http://hl7.org/fhir/ValueSet/slotstatus",
+    },
+}  # fmt: skip
+"""What finds a definition, by type and search parameter."""
+
+FINDS_ANY = {
+    "_lastUpdated": "ge2000",
+    "date": "ge2000",
+    "publisher": "fhir,hl7",
+    "status": "active",
+    "version": "4.0.1,0.1.0",
+}
+"""What finds one of every type."""
+
+IN_NONE = {("CapabilityStatement", "description"), ("ConceptMap", "description"), ("ConceptMap", "identifier")}
+META = {"_profile", "_security", "_source", "_tag"}
+"""What no definition of the type, or of any, has a value for."""
+
+
+@every_read_only_type
+async def test_every_search_parameter_of_a_read_only_type_finds_what_has_a_value(
+    reader: httpx.AsyncClient, type: str
+) -> None:
+    contents = LIBRARY[type].contents
+    assert contents
+    asked = {"_id": contents()[0]["id"], **FINDS_ANY, **FINDS[type]}
+    empty = META | {code for of, code in IN_NONE if of == type}
+    claimed = {one["name"] for one in CLAIMED[type]["searchParam"]}
+    assert {code.partition(":")[0] for code in asked} | empty == claimed
+    for code, value in asked.items():
+        found = (await reader.get(f"/{type}", params={code: value}, headers=STRICT)).json()
+        assert found.get("total"), (code, found)
+    for code in empty:
+        there = await reader.get(f"/{type}", params={f"{code}:missing": "false"}, headers=STRICT)
+        assert there.json()["total"] == 0, f"{code} has a value now: say it in FINDS"
+
+
 async def test_every_search_parameter_of_the_whole_system_that_is_claimed_works(reader: httpx.AsyncClient) -> None:
     for parameter in REST["searchParam"]:
         query = {"_type": "Patient,Slot", parameter["name"]: VALUES.get(parameter["type"], "x")}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from urllib.parse import urlencode
 
 from fhir_server.definitions import Interaction, Request, Response
 from fhir_server.interactions.preference import preference
@@ -11,6 +10,7 @@ from fhir_server.outcome import FhirError, Json
 from fhir_server.plan import Stored
 from fhir_server.scheduling.elements import say
 from fhir_server.search.date import Span, parse_span
+from fhir_server.search.query import spell
 from fhir_server.store import Past
 from fhir_server.writing import Server
 
@@ -98,7 +98,7 @@ def _span(server: Server, name: str, text: str) -> Span:
 
 
 def _link(relation: str, url: str, pairs: Json) -> Json:
-    return {"relation": relation, "url": f"{url}?{urlencode(pairs)}"}
+    return {"relation": relation, "url": f"{url}?{spell((name, str(value)) for name, value in pairs.items())}"}
 
 
 def _entry(base: str, stored: Stored) -> Json:

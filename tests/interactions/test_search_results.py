@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from fhir_server.search import include, results
+from fhir_server.search import include, parsing, results
 from fhir_server.store import counted
 from tests.clinic import (
     NOW,
@@ -458,6 +458,13 @@ async def test_a_total_is_given_unless_it_is_not_wanted(network: httpx.AsyncClie
         for asked in ("accurate", "estimate"):
             assert (await ask(network, f"{path}{sign}_total={asked}&_count=1"))["total"] == total
         assert "total" not in await ask(network, f"{path}{sign}_total=none")
+
+
+async def test_the_link_of_the_longest_search_can_be_followed(client: httpx.AsyncClient) -> None:
+    most = "&".join(["active=true"] * parsing.PARAMETERS_MAX)
+    link = links(await ask(client, f"/Patient?{most}"))["self"]
+    assert links(await ask(client, link))["self"] == link
+    assert_outcome(await client.get(f"/Patient?{most}&active=true"), 400, "too-costly")
 
 
 async def test_links_escape_no_more_than_they_must(network: httpx.AsyncClient) -> None:

@@ -365,10 +365,14 @@ BESIDES: dict[str, Json] = {
         "account": _to("Account"),
         "basedOn": _to("ServiceRequest"),
         "episodeOfCare": _to("EpisodeOfCare"),
+        "length": {"value": 30, "unit": "min", "system": UCUM, "code": "min"},
+        "partOf": {"reference": "Encounter/a"},
     },
     "HealthcareService": {"endpoint": _to("Endpoint")},
     "Location": {"endpoint": _to("Endpoint"), "position": {"longitude": 8.2, "latitude": 47.1}},
-    "Organization": {"address": [{"use": "work", "city": "Bern", "state": "BE", "postalCode": "3011", "country": "CH"}]},
+    "Organization": {
+        "address": [{"use": "work", "city": "Bern", "state": "BE", "postalCode": "3011", "country": "CH"}]
+    },
     "PractitionerRole": {
         "endpoint": _to("Endpoint"),
         "telecom": [{"system": "email", "value": "zoe@example.org"}, {"system": "phone", "value": "555"}],
