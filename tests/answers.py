@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import httpx
 
-from fhir_server import document
+from fhir_server import document, markup
 from fhir_server.definitions import Operation
 from fhir_server.operations import OPERATIONS
 from fhir_server.operations.arguments import faults_of_answer
 
 
+PARSE = {"application/fhir+json": document.parse, "application/fhir+xml": markup.parse}
+
+
 async def check_answer(response: httpx.Response) -> None:
     """A hook for clients: fails the test if an operation succeeded with an answer that its rows do not promise."""
     segments = response.request.url.path.split("/")
-    json = response.headers.get("content-type", "").startswith("application/fhir+json")
-    if segments[-1].startswith("$") and response.is_success and json:
+    parse = PARSE.get(response.headers.get("content-type", "").partition(";")[0])
+    if segments[-1].startswith("$") and response.is_success and parse:
         operation = _called(segments)
-        faults = faults_of_answer(operation, document.parse(await response.aread()))
+        faults = faults_of_answer(operation, parse(await response.aread()))
         assert not faults, (operation.code, faults)
 
 

@@ -255,12 +255,13 @@ FINDS: dict[str, dict[str, str]] = {
     },
     "ConceptMap": {
         "name": "AppointmentWordToStatus", "source-code": "noshow", "target-code": "noshow", "title": "Appointment",
-        "source-system": "http://hl7.org/fhir/appointmentstatus", "url": f"{CANONICAL}/ConceptMap/appointment-word-to-status",
+        "source-system": "http://hl7.org/fhir/appointmentstatus",
+        "url": f"{CANONICAL}/ConceptMap/appointment-word-to-status",
         "target-system": "http://hl7.org/fhir/appointmentstatus",
     },
     "OperationDefinition": {
-        "code": "book", "description": "books", "instance": "true", "kind": "operation", "name": "Book", "system": "true",
-        "title": "Book", "type": "true", "url": f"{CANONICAL}/OperationDefinition/appointment-book",
+        "code": "book", "description": "books", "instance": "true", "kind": "operation", "name": "Book",
+        "system": "true", "title": "Book", "type": "true", "url": f"{CANONICAL}/OperationDefinition/appointment-book",
     },
     "SearchParameter": {
         "base": "Slot", "code": "schedule", "description": "any", "name": "actor", "target": "Schedule",
@@ -290,6 +291,22 @@ FINDS_ANY = {
 IN_NONE = {("CapabilityStatement", "description"), ("ConceptMap", "description"), ("ConceptMap", "identifier")}
 META = {"_profile", "_security", "_source", "_tag"}
 """What no definition of the type, or of any, has a value for."""
+
+
+@every_read_only_type
+async def test_a_definition_has_the_version_and_the_time_that_it_is_found_by(
+    reader: httpx.AsyncClient, type: str
+) -> None:
+    contents = LIBRARY[type].contents
+    assert contents
+    url = f"/{type}/{contents()[0]['id']}"
+    read = await reader.get(url)
+    meta = read.json()["meta"]
+    assert read.headers["etag"] == f'W/"{meta["versionId"]}"'
+    found = await reader.get(f"/{type}", params={"_id": contents()[0]["id"], "_lastUpdated": meta["lastUpdated"]})
+    assert [entry["resource"]["meta"] for entry in found.json()["entry"]] == [meta]
+    for header, name in (("If-None-Match", "etag"), ("If-Modified-Since", "last-modified")):
+        assert (await reader.get(url, headers={header: read.headers[name]})).status_code == 304
 
 
 @every_read_only_type

@@ -82,6 +82,55 @@ def test_what_writes_says_its_version_and_where_it_is() -> None:
     assert headers("get", "/ValueSet/{id}", "200") == set()
 
 
+def _claiming(header: str) -> list[tuple[str, str]]:
+    """The methods and paths of Patient of which the document says that they heed a header."""
+    reference = {"$ref": f"#/components/parameters/{header}"}
+    return [
+        (method, path)
+        for path, said in DOCUMENT["paths"].items()
+        for method, one in said.items()
+        if path.startswith("/Patient") and reference in one["parameters"]
+    ]
+
+
+def _body(method: str, path: str, value: str) -> Json:
+    if method == "patch":
+        content = json.dumps([{"op": "add", "path": "/language", "value": value}])
+        return {"content": content, "headers": {"content-type": "application/json-patch+json"}}
+    if "$" in path:
+        meta = {"name": "meta", "valueMeta": {"tag": [{"code": value}]}}
+        return {"json": {"resourceType": "Parameters", "parameter": [meta]}}
+    id = {"id": "ann"} if "{id}" in path else {}
+    return {"json": {"resourceType": "Patient", **id, "language": value}} if method in ("put", "post") else {}
+
+
+async def _sent(
+    client: httpx.AsyncClient, method: str, path: str, value: str, header: dict[str, str]
+) -> httpx.Response:
+    body = _body(method, path, value)
+    body["headers"] = {**body.get("headers", {}), **header}
+    query = {} if "{id}" in path or method == "post" else {"params": {"_id": "ann"}}
+    return await client.request(method, path.replace("{id}", "ann"), **body, **query)
+
+
+async def test_whatever_claims_if_match_refuses_another_version(clinic: httpx.AsyncClient) -> None:
+    claiming = _claiming("If-Match")
+    assert {("put", "/Patient/{id}"), ("post", "/Patient/{id}/$meta-add")} <= set(claiming)
+    for method, path in claiming:
+        refused = await _sent(clinic, method, path, "en", {"If-Match": 'W/"99"'})
+        assert refused.status_code == 412, (method, path, refused.text)
+
+
+async def test_whatever_claims_an_idempotency_key_refuses_it_with_another_body(clinic: httpx.AsyncClient) -> None:
+    claiming = _claiming("Idempotency-Key")
+    assert ("post", "/Patient") in claiming
+    for method, path in claiming:
+        key = {"Idempotency-Key": f"{method}-{path}"}
+        assert (await _sent(clinic, method, path, "en", key)).is_success, (method, path)
+        refused = await _sent(clinic, method, path, "de", key)
+        assert refused.status_code == 422, (method, path, refused.text)
+
+
 @pytest.mark.parametrize("type", BUILDERS)
 async def test_the_schema_of_a_type_accepts_its_resources_and_nothing_else(
     clinic: httpx.AsyncClient, type: str

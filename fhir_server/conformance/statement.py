@@ -97,6 +97,7 @@ def _read_only(type: str, parameters: Sequence[SearchParameter]) -> Json:
         "profile": f"http://hl7.org/fhir/StructureDefinition/{type}",
         "documentation": "The server's own definitions, read-only.",
         "interaction": _claims(READ_ONLY),
+        "conditionalRead": "full-support",
         **_includes(type),
         "searchParam": _parameters((*COMMON, *parameters)),
     }

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 from fhir_server import search
+from fhir_server.definitions import PROTOCOL
 from fhir_server.interactions._searchset import part
 from fhir_server.interactions.pairs import read_pairs
 from fhir_server.outcome import FhirError
@@ -19,9 +20,6 @@ from fhir_server.search import Query
 from fhir_server.writing import Server
 
 Pairs = Sequence[tuple[str, str]]
-
-PROTOCOL = frozenset({"_format", "_pretty"})
-"""Parameters of the request that are no part of its condition."""
 
 CONDITIONS = frozenset({"_has", "_filter", *(parameter.code for parameter in search.COMMON)})
 """Names with an underscore that say what to find; all others are about the answer of a search."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from fhir_server.definitions import Interaction, Request, Response
+from fhir_server.definitions import PROTOCOL, Interaction, Request, Response
 from fhir_server.interactions.preference import preference
 from fhir_server.outcome import FhirError, Json
 from fhir_server.plan import Stored
@@ -15,9 +15,6 @@ from fhir_server.store import Past
 from fhir_server.writing import Server
 
 PARAMETERS = ("_since", "_at", "_count", "_total", "_cursor")
-
-PROTOCOL = ("_format", "_pretty")
-"""Parameters that say how the answer is written; its links keep them."""
 
 
 async def history(server: Server, request: Request) -> Response:

@@ -29,7 +29,7 @@ def view_of(server: Server, request: Request) -> View:
 async def _find(server: Server, type: str, id: str) -> tuple[Json, bool]:
     """The resource, and whether it has versions."""
     if type in server.library:
-        return _published(server, type, id), False
+        return _published(server, type, id), True
     row = server.rows[type]
     stored = await server.store.read(type, id)
     if is_computed(row, stored) and (computed := await compute(server, type, id)):

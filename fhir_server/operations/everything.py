@@ -33,6 +33,10 @@ class Wanted:
     care: Span | None
     zone: tzinfo
 
+    def needs(self, type: str) -> bool:
+        """Whether members of this type have to be read: those that are left out bring only what is none of RECORDS."""
+        return self.types is None or type in self.types or not self.types <= RECORDS
+
     def concerns(self, stored: Stored) -> bool:
         """Whether the resource is about the care asked for. One without dates of care is, whatever the dates."""
         taken = _care_of(stored.resource or {}, self.zone) if self.care else None
@@ -84,7 +88,7 @@ def _find(server: Server, focus: str, wanted: Wanted, after: str | None, count: 
         Matching(member, {code: frozenset({focus})})
         for member, codes in COMPARTMENTS[type].items()
         for code in codes
-        if code != ITSELF
+        if code != ITSELF and wanted.needs(member)
     ]
     named, *groups = yield [Newest(frozenset({focus})), *loads]
     first = existing(type, id, next((each for each in named if isinstance(each, Stored)), None))

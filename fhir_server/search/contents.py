@@ -3,6 +3,8 @@ are searched and paged through with the same filters."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -24,7 +26,7 @@ NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 @lru_cache(maxsize=256)
 def documents(row: ResourceDefinition, frame: Frame) -> Mapping[str, Json]:
     """The contents of a type by their ids; none if the type is stored. They are made once."""
-    resources = row.contents() if row.contents else ()
+    resources = map(_versioned, row.contents() if row.contents else ())
     return MappingProxyType({each["id"]: document(row, each, frame, _updated(each)) for each in resources})
 
 
@@ -34,6 +36,12 @@ def document(row: ResourceDefinition, resource: Json, frame: Frame, updated: dat
     return {"_id": resource["id"], "updated": updated, "resource": resource, **indexed}
 
 
+def _versioned(resource: Json) -> Json:
+    """The resource with a version, which changes when it does, and a time."""
+    said = hashlib.blake2s(json.dumps(resource, sort_keys=True, default=str).encode(), digest_size=8).hexdigest()
+    updated = PUBLISHED.isoformat().replace("+00:00", "Z")
+    return {**resource, "meta": {"lastUpdated": updated, **resource.get("meta", {}), "versionId": said}}
+
+
 def _updated(resource: Json) -> datetime:
-    said = resource.get("meta", {}).get("lastUpdated")
-    return datetime.fromisoformat(said).astimezone(UTC) if said else PUBLISHED
+    return datetime.fromisoformat(resource["meta"]["lastUpdated"]).astimezone(UTC)

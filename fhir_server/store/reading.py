@@ -184,9 +184,7 @@ async def _sought(db: Database, load: Sought, milliseconds: int) -> list[str]:
     """The texts alone: what they stand in is not read."""
     if load.path == "_id":
         limit = load.limit + 1
-        found = db[load.type].find(
-            load.filter, {"_id": 1}, limit=limit, batch_size=limit + 1, max_time_ms=milliseconds
-        )
+        found = db[load.type].find(load.filter, {"_id": 1}, limit=limit, batch_size=limit + 1, max_time_ms=milliseconds)
         texts = [document["_id"] for document in await found.to_list(None)]
     else:
         texts = await db[load.type].distinct(load.path, load.filter, maxTimeMS=milliseconds)

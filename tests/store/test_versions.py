@@ -11,7 +11,7 @@ import pytest
 
 from fhir_server.outcome import FhirError, Json
 from fhir_server.plan import Decision, Stored, Write
-from fhir_server.store import Past, LostRace, Store
+from fhir_server.store import LostRace, Past, Store
 
 MISSING = 0
 

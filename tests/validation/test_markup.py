@@ -320,11 +320,8 @@ _TEXT = st.text(
 _CODING = st.fixed_dictionaries(
     {}, optional={"id": _TEXT, "system": _TEXT, "code": _TEXT, "userSelected": st.booleans()}
 )
-_EXTENSION = st.recursive(
-    st.fixed_dictionaries({"url": _TEXT, "valueString": _TEXT}),
-    lambda inner: st.fixed_dictionaries({"url": _TEXT, "extension": st.lists(inner, min_size=1, max_size=3)}),
-    max_leaves=4,
-)
+_SIMPLE = st.fixed_dictionaries({"url": _TEXT, "valueString": _TEXT})
+_EXTENSION = _SIMPLE | st.fixed_dictionaries({"url": _TEXT, "extension": st.lists(_SIMPLE, min_size=1, max_size=3)})
 _BESIDE = st.fixed_dictionaries({"extension": st.lists(_EXTENSION, min_size=1, max_size=2)}, optional={"id": _TEXT})
 
 
