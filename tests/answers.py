@@ -9,7 +9,6 @@ from fhir_server.definitions import Operation
 from fhir_server.operations import OPERATIONS
 from fhir_server.operations.arguments import faults_of_answer
 
-
 PARSE = {"application/fhir+json": document.parse, "application/fhir+xml": markup.parse}
 
 

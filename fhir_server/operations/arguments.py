@@ -99,7 +99,8 @@ def link(url: str, request: Request, pairs: Sequence[tuple[str, str]]) -> str:
 def faults_of_answer(operation: Operation, answer: Json) -> list[Issue]:
     """What is wrong with an operation's answer by its out rows: none, if it is what the OperationDefinition promises.
 
-    A single resource named `return` is the answer itself; anything else comes in a Parameters.
+    A single resource named `return` is the answer itself; anything else comes in a Parameters. For tests: nothing is
+    checked so while serving.
     """
     rows = [row for row in operation.parameters if row.use == "out"]
     type = answer.get("resourceType")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 
+from fhir_server.operations.everything import Wanted, _find
 from fhir_server.operations.meta import LABELS_MAX
+from fhir_server.plan import Matching
 from fhir_server.store import counted
 from tests.clinic import (
     BUILDERS,
@@ -454,6 +456,22 @@ async def test_a_post_answers_the_same(record: httpx.AsyncClient) -> None:
     body = {"resourceType": "Parameters", "parameter": given}
     posted = await record.post("/Patient/ann/$everything", json=body)
     assert posted.json() == await everything(record, _type="Appointment", _count=1)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "read"),
+    [
+        ({"Appointment"}, {"Appointment"}),
+        ({"Appointment", "Encounter"}, {"Appointment", "Encounter"}),
+        ({"Practitioner"}, {"Appointment", "AppointmentResponse", "Encounter", "Patient", "Schedule"}),
+    ],
+)
+async def test_types_that_bring_nothing_to_the_answer_are_not_read(
+    clinic: httpx.AsyncClient, chosen: set[str], read: set[str]
+) -> None:
+    wanted = Wanted(frozenset(chosen), None, None, UTC)
+    batch = next(_find(clinic.app.state.server, "Patient/ann", wanted, None, 10))  # type: ignore[attr-defined]
+    assert {load.type for load in batch if isinstance(load, Matching)} == read
 
 
 async def test_types_can_be_chosen(record: httpx.AsyncClient) -> None:
