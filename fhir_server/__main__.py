@@ -57,7 +57,8 @@ def serve(
         if with_demo and asyncio.run(_wants_demo(stored)):
             typer.echo("First start: loading the demo network.")
             asyncio.run(_load(stored, _demo_entries(stored), recording=True))
-        threading.Thread(target=say_what_to_try, args=(stored, typer.echo), daemon=True).start()
+        say = partial(typer.echo, err=stored.log_json)
+        threading.Thread(target=say_what_to_try, args=(stored, say), daemon=True).start()
         _serve(stored, listener)
 
 
@@ -66,7 +67,8 @@ def load(
     files: Annotated[
         list[str],
         typer.Argument(
-            metavar="FILE...", help="Resources, Bundles, NDJSON, directories of them; - for the standard input."
+            metavar="FILE...",
+            help="Resources, Bundles, NDJSON (JSON all), directories of them; - for the standard input.",
         ),
     ],
     book: Annotated[

@@ -66,10 +66,13 @@ def running(data: Path | str) -> Iterator[str]:
     """The URI of a store on the directory `data`, started unless another process has started it already.
 
     Whoever started it stops it on leaving, on Ctrl-C and on SIGTERM too, once no other process uses it.
-    Raises StoreNotStarted with the end of the store's log.
+    Raises StoreNotStarted with the end of the store's log, or why the directory cannot be used.
     """
     directory = Path(data).resolve()
-    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreNotStarted(f"{data} cannot hold the data: {error.strerror or error}. Choose --data.") from None
     deadline = time.monotonic() + START_SECONDS_MAX
     while time.monotonic() < deadline:
         with _lock(directory / "store.lock", fcntl.LOCK_EX) as owner:
