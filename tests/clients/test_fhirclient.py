@@ -1,4 +1,4 @@
-"""The server through fhirclient, the Python client of SMART (https://pypi.org/project/fhirclient), and its models,
+"""The server through fhirclient, the Python client of SMART Health IT, and its models,
 which refuse what R4 does not have."""
 
 from __future__ import annotations

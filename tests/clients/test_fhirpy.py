@@ -1,4 +1,4 @@
-"""The server through fhirpy, a client for Python (https://pypi.org/project/fhirpy)."""
+"""The server through fhirpy, a client for Python."""
 
 from __future__ import annotations
 
