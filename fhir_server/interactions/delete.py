@@ -35,17 +35,21 @@ async def asked(server: Server, request: Request) -> Sequence[Asked]:
     else:
         ids = (await meeting(server, type, request.query, server.settings.conditional_delete_max)).ids
 
+    return [await _asked_one(server, request, type, id) for id in ids]
+
+
+async def _asked_one(server: Server, request: Request, type: str, id: str) -> Asked:
     computed = server.rows[type].computed
-    there = [await server.store.run(computed.read(id, server.now(), server.policy)) for id in ids] if computed else []
+    there = await server.store.run(computed.read(id, server.now(), server.policy)) if computed else None
 
     def propose(before: Stored | None) -> Unchanged | None:
         refuse_mismatch(request, before)
-        if before is None and any(there):
-            text = f"{type}/{request.id} is computed from a Schedule, so it cannot be deleted. Make it busy instead."
+        if before is None and there:
+            text = f"{type}/{id} is computed from a Schedule, so it cannot be deleted. Make it busy instead."
             raise FhirError("conflict", text, type)
         return Unchanged.UNCHANGED if before is None or before.resource is None else None
 
-    return [Asked(type, id, propose, "DELETE") for id in ids]
+    return Asked(type, id, propose, "DELETE")
 
 
 def deleted(gone: Sequence[Written]) -> Issue:
