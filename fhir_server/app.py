@@ -6,6 +6,7 @@ and whatever is raised on the way becomes an OperationOutcome. An entry of a Bun
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import signal
 import traceback
@@ -23,7 +24,7 @@ from starlette.responses import Response as HttpResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from fhir_server import conformance, document, logs, openapi, patching, routing, wire
+from fhir_server import conformance, document, logs, openapi, patching, routing, settling, wire
 from fhir_server.definitions import Handler, Request, Response
 from fhir_server.outcome import FhirError
 from fhir_server.processes import end_with_parent
@@ -61,9 +62,13 @@ def _lifespan(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         server = await open_server(settings, now)
         app.state.server = server
+        seconds = settings.sweep_seconds
+        watching = asyncio.create_task(settling.watch(server, seconds)) if seconds else None
         try:
             yield
         finally:
+            if watching:
+                watching.cancel()
             await server.store.close()
 
     return lifespan
@@ -153,10 +158,16 @@ def dispatcher(server: Callable[[], Server]) -> Callable[[Request], Awaitable[Re
     return dispatch
 
 
+SHOWING_HOLDS = frozenset({"Appointment", "Slot", "Schedule", "*"})
+"""Whoever asks for these sees what is held."""
+
+
 async def _answer(server: Server, request: Request, run: Handler, parameters: Mapping[str, str]) -> Response:
     request.base = server.base
     request.type, request.id = parameters.get("type"), parameters.get("id")
     request.version, request.target = parameters.get("version"), parameters.get("target")
+    if {request.type, request.target} & SHOWING_HOLDS or (request.type is None and request.path != "/metadata"):
+        await settling.settle(server)
     return wire.finish(request, await run(server, request))
 
 

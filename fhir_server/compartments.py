@@ -15,17 +15,31 @@ ITSELF = "{def}"
 _ACTOR = {"Appointment": ("actor",), "AppointmentResponse": ("actor",), "Schedule": ("actor",)}
 
 COMPARTMENTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "Device": _ACTOR,
-    "Encounter": {"Encounter": (ITSELF,)},
-    "Patient": {**_ACTOR, "Encounter": ("patient",), "Patient": ("link",)},
+    "Device": {**_ACTOR, "Provenance": ("agent",), "QuestionnaireResponse": ("author",)},
+    "Encounter": {"Encounter": (ITSELF,), "QuestionnaireResponse": ("encounter",)},
+    "Patient": {
+        **_ACTOR,
+        "Encounter": ("patient",),
+        "Patient": ("link",),
+        "Provenance": ("patient",),
+        "QuestionnaireResponse": ("subject", "author"),
+    },
     "Practitioner": {
         **_ACTOR,
         "Encounter": ("practitioner", "participant"),
         "Patient": ("general-practitioner",),
         "Practitioner": (ITSELF,),
         "PractitionerRole": ("practitioner",),
+        "Provenance": ("agent",),
+        "QuestionnaireResponse": ("author", "source"),
     },
-    "RelatedPerson": {**_ACTOR, "Encounter": ("participant",), "Patient": ("link",)},
+    "RelatedPerson": {
+        **_ACTOR,
+        "Encounter": ("participant",),
+        "Patient": ("link",),
+        "Provenance": ("agent",),
+        "QuestionnaireResponse": ("author", "source"),
+    },
 }
 """The types served that are in a compartment, and the reference parameters that put them there, as R4's
 CompartmentDefinitions say. A compartment needs no resource of its own: it is what refers to `Type/id`."""

@@ -33,12 +33,22 @@ class Extension:
 
 EXTENSIONS: tuple[Extension, ...] = (
     Extension(
+        "accepts",
+        "Which patients are taken",
+        "Whom the Schedule or service takes; $find-slots leaves out those that do not take the one who asks.",
+        ("Schedule", "HealthcareService"),
+        (
+            Part("newPatients", "Whether patients are taken who have not been here before", ("boolean",)),
+            Part("insurance", "An insurance that is taken; if none is named, all are", ("Coding", "Reference"), max="*"),
+        ),
+    ),
+    Extension(
         "alternative",
         "A free time instead",
         "A free time near to the one that was refused, on an issue of an OperationOutcome.",
         ("OperationOutcome.issue",),
         (
-            Part("slot", "The free Slot, to be booked by reference", ("Reference",)),
+            Part("slot", "The free Slots, to be booked by reference, one of each Schedule", ("Reference",), max="*"),
             Part("period", "Its time", ("Period",), 1),
         ),
     ),
@@ -61,11 +71,49 @@ EXTENSIONS: tuple[Extension, ...] = (
         ),
     ),
     Extension(
+        "calendar",
+        "Which calendar it is",
+        "What the Schedule is called among several for one service, and what kind of calendar it is.",
+        ("Schedule",),
+        (
+            Part("name", "Its name, for people", ("string",)),
+            Part("kind", "`standard`, `promotional` or `campaign`", ("code",)),
+        ),
+    ),
+    Extension(
         "effective-period",
         "When a weekly rule is valid",
         "The weekly hours hold only on local dates within this period, both ends included.",
         ("PractitionerRole.availableTime", "HealthcareService.availableTime"),
         value=("Period",),
+    ),
+    Extension(
+        "hold-expires",
+        "When a hold ends",
+        "The time is held until then; afterwards it is free, whether or not somebody has put the hold away.",
+        ("Appointment", "Slot"),
+        value=("instant",),
+    ),
+    Extension(
+        "hold-since",
+        "When a hold began",
+        "When the time was first held; renewing does not change it.",
+        ("Appointment",),
+        value=("instant",),
+    ),
+    Extension(
+        "hold-owner",
+        "Whose hold it is",
+        "The SHA-256 of the token that a change of the hold needs, in hexadecimal.",
+        ("Appointment",),
+        value=("string",),
+    ),
+    Extension(
+        "joint-slot",
+        "A Slot to be booked with this one",
+        "Another free Slot at the same time, of somebody else who is needed; they are booked together.",
+        ("Slot",),
+        value=("Reference",),
     ),
     Extension(
         "not-available",
@@ -112,6 +160,20 @@ EXTENSIONS: tuple[Extension, ...] = (
             Part("bookingWindow", "A booking is made at most this long before", DURATION),
             Part("capacity", "Patients who can have the same time", ("positiveInt",)),
             Part("maximumPerDay", "Appointments on a local day", ("positiveInt",)),
+        ),
+    ),
+    Extension(
+        "terms",
+        "The terms of a Slot",
+        "What the Schedule of a computed Slot says of a visit, so that the Slots of several calendars can be told apart.",
+        ("Slot",),
+        (
+            Part("name", "The name of the calendar", ("string",)),
+            Part("kind", "`standard`, `promotional` or `campaign`", ("code",)),
+            Part("duration", "How long a visit is if nothing else is asked for", ("Duration",), 1),
+            Part("period", "When the calendar can be booked for: its planningHorizon", ("Period",)),
+            Part("price", "What a visit costs", ("Money",)),
+            Part("form", "A Questionnaire that is to be answered", ("canonical", "Reference"), max="*"),
         ),
     ),
 )

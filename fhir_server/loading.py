@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from fhir_server import document
 from fhir_server.outcome import FhirError, Issue, Json
 from fhir_server.resources import REFERRED_FIRST
+from fhir_server.scheduling.policy import Intent
 from fhir_server.writing import Server, write
 
 SUFFIXES = frozenset({".json", ".ndjson", ".jsonl"})
@@ -175,10 +176,10 @@ async def load(server: Server, entries: Sequence[Entry], *, recording: bool = Tr
     With `recording` what happened is written down: a visit in the past needs no notice and no grid.
     """
     for entry in entries:
-        yield await _load_one(server, entry, recording)
+        yield await _load_one(server, entry, Intent(recording=recording))
 
 
-async def _load_one(server: Server, entry: Entry, recording: bool) -> Loaded:
+async def _load_one(server: Server, entry: Entry, intent: Intent) -> Loaded:
     resource = entry.resource
     if resource is None:
         only_said = all(issue.severity == "information" for issue in entry.issues)
@@ -186,7 +187,7 @@ async def _load_one(server: Server, entry: Entry, recording: bool) -> Loaded:
     if problem := _unloadable(resource, server.rows):
         return Loaded(entry, "skipped" if problem.severity == "information" else "refused", (problem,))
     try:
-        written = await write(server, resource["resourceType"], resource["id"], lambda _: resource, recording=recording)
+        written = await write(server, resource["resourceType"], resource["id"], lambda _: resource, intent=intent)
     except FhirError as error:
         return Loaded(entry, "refused", error.issues)
     return Loaded(entry, "created" if written.status == 201 else "updated")

@@ -351,7 +351,8 @@ def _got(operation: Operation, type: str, path: str) -> Json:
 def _exchange(operation: Operation) -> Exchange:
     if not operation.affects_state:
         return READING
-    return CHANGING if any(one.type in ROWS for one in operation.parameters if one.use == "out") else LABELLING
+    out = {one.type for one in operation.parameters if one.use == "out"}
+    return CHANGING if out & {*ROWS, "Resource"} else LABELLING
 
 
 def _name(operation: Operation) -> str:

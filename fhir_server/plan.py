@@ -80,14 +80,40 @@ class Sought:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """Load: the claims of any of `actors` that overlap [start, end), ordered by actor and start."""
+    """Load: the claims of any of `actors` that overlap [start, end), ordered by actor and start. Those of holds that
+    have expired are none."""
 
     actors: frozenset[str]
     start: datetime
     end: datetime
 
 
-Load: TypeAlias = ById | Newest | Matching | Referring | Sought | Claimed
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Load: how many documents of `type` the filter finds of each kind: by what they have in the elements of type code
+    in `codes` and by the first Coding of those of type CodeableConcept in `concepts`; with `every`, the path of an
+    instant and minutes, also by that instant cut to multiples of so many minutes. More kinds than `limit` are refused
+    (too-costly), never cut."""
+
+    type: str
+    filter: Json
+    codes: tuple[str, ...] = ()
+    concepts: tuple[str, ...] = ()
+    every: tuple[str, int] | None = None
+    limit: int = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many there are of a kind. A concept is a system and a code, each None if there is none."""
+
+    count: int
+    codes: tuple[str | None, ...] = ()
+    concepts: tuple[tuple[str | None, str | None], ...] = ()
+    at: datetime | None = None
+
+
+Load: TypeAlias = ById | Newest | Matching | Referring | Sought | Claimed | Counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +122,8 @@ class Claim:
 
     [core_start, core_end) is the time without buffers. Claims of one actor may overlap only in the same `pool`
     (a Schedule's reference) while its `capacity` holds the sum of `units`; a claim without a pool shares nothing.
-    A claim with `capacity` 0 is a block: it is written whatever is there, and nothing fits over it.
+    A claim with `capacity` 0 is a block: it is written whatever is there, and nothing fits over it; one that is
+    `forced` is written like that too, and counts for others like any other. From `expires` on a claim is none.
     """
 
     actor: str
@@ -108,6 +135,8 @@ class Claim:
     pool: str | None = None
     capacity: int = 1
     units: int = 1
+    expires: datetime | None = None
+    forced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +184,7 @@ class Decision:
     sole: Mapping[str, int] = field(default_factory=dict)
 
 
-Loaded: TypeAlias = Sequence[Stored] | Sequence[Claim] | Sequence[str]
+Loaded: TypeAlias = Sequence[Stored] | Sequence[Claim] | Sequence[str] | Sequence[Tally]
 """What one load found."""
 
 Found: TypeAlias = Sequence[Loaded]

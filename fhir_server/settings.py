@@ -102,7 +102,26 @@ class Settings(BaseSettings):
     noshow_waits_for_join_window: bool = Field(
         True, description="Whether an appointment can be a no-show only once its join window has closed."
     )
+    hold_minutes: int = Field(15, ge=1, le=1440, description="Minutes that a time is held if the client does not say.")
+    hold_minutes_max: int = Field(60, ge=1, le=1440, description="Longest hold, in minutes, that a client can ask for.")
+    hold_total_minutes_max: int = Field(
+        120, ge=1, le=10_080, description="Minutes that a hold can last in all, however often it is renewed."
+    )
+    holds_per_client_max: int = Field(10, ge=1, description="Holds that a client, or else a patient, has at a time.")
+    holds_anonymous_max: int = Field(200, ge=1, description="Holds at a time that name neither client nor patient.")
+    sweep_seconds: float = Field(
+        15.0, ge=0, le=3600, description="Seconds between looks for holds that are over; 0 leaves it to requests."
+    )
+    series_occurrences_max: int = Field(100, ge=1, le=366, description="Most occurrences of a series.")
     encounter_on_arrival: bool = Field(True, description="Whether arrival creates the Encounter.")
+    arrival_minutes_max: int = Field(
+        2160, ge=0, description="Minutes before the start of an appointment from which a patient can arrive for it."
+    )
+    cancel_after_start: Literal["refuse", "cascade"] = Field(
+        "refuse",
+        description="What cancelling an appointment does once its visit has begun: it is refused, or the visit is "
+        "cancelled too.",
+    )
     booking_deadline_seconds: float = Field(
         5.0, gt=0, le=60, description="Seconds that a write may retry against others before it answers 503."
     )
@@ -138,6 +157,14 @@ def policy(settings: Settings) -> Policy:
         join_window_after_minutes=settings.join_window_after_minutes,
         noshow_waits_for_join_window=settings.noshow_waits_for_join_window,
         encounter_on_arrival=settings.encounter_on_arrival,
+        arrival_minutes_max=settings.arrival_minutes_max,
+        cancel_after_start=settings.cancel_after_start,
+        series_occurrences_max=settings.series_occurrences_max,
+        hold_minutes=settings.hold_minutes,
+        hold_minutes_max=settings.hold_minutes_max,
+        hold_total_minutes_max=settings.hold_total_minutes_max,
+        holds_per_client_max=settings.holds_per_client_max,
+        holds_anonymous_max=settings.holds_anonymous_max,
     )
 
 

@@ -20,6 +20,7 @@ SUBSETTED: Json = {"system": "http://terminology.hl7.org/CodeSystem/v3-Observati
 ALWAYS = frozenset({"resourceType", "id", "meta", "implicitRules", "modifierExtension"})
 
 MODIFIERS: Mapping[str, frozenset[str]] = {
+    "Device": frozenset({"status"}),
     "HealthcareService": frozenset({"active"}),
     "Location": frozenset({"status"}),
     "Organization": frozenset({"active"}),

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping
 from fhir_server import RELEASED, __version__
 from fhir_server.outcome import CANONICAL, PROBLEMS, Json
 from fhir_server.scheduling.elements import COMPUTED_TAG
-from fhir_server.scheduling.lifecycle import APPOINTMENT, WORDS, Word
+from fhir_server.scheduling.explaining import AVAILABILITY_CAUSES, CAUSES
+from fhir_server.scheduling.holds import REASON_TEXTS, REASONS
+from fhir_server.scheduling.lifecycle import APPOINTMENT, STATUS_SYSTEM, WORD_SYSTEM, WORDS, Word
 from fhir_server.scheduling.problems import PROBLEM_TEXTS
 
-STATUS_SYSTEM = "http://hl7.org/fhir/appointmentstatus"
 STATUS_SET = "http://hl7.org/fhir/ValueSet/appointmentstatus"
-WORD_SYSTEM = f"{CANONICAL}/CodeSystem/appointment-word"
 WORD_SET = f"{CANONICAL}/ValueSet/appointment-word"
 
 
@@ -41,10 +41,22 @@ def code_systems() -> Iterator[Json]:
         dict(sorted(PROBLEM_TEXTS.items())),
     )
     yield _code_system(
+        AVAILABILITY_CAUSES,
+        "Why a time is not free",
+        "What $availability says of time that is not free.",
+        CAUSES,
+    )
+    yield _code_system(
         COMPUTED_TAG["system"],
         "Tags of this server",
         "What this server says of a resource in meta.tag.",
         {COMPUTED_TAG["code"]: "Computed from the Schedule's rules"},
+    )
+    yield _code_system(
+        REASONS,
+        "Why an appointment was cancelled, beside FHIR's own reasons",
+        "Codes for Appointment.cancelationReason that HL7's code system does not have.",
+        REASON_TEXTS,
     )
     yield _code_system(
         WORD_SYSTEM,

@@ -17,7 +17,7 @@ from fhir_server.definitions import Request, ResourceDefinition, Response
 from fhir_server.outcome import STATUS_BY_ISSUE, FhirError, Json
 from fhir_server.pending import Pending
 from fhir_server.plan import ById, Decision, Found, Load, Newest, Referring, Stored, Write
-from fhir_server.scheduling.policy import Change, Policy
+from fhir_server.scheduling.policy import Change, Intent, Policy
 from fhir_server.search import Scope
 from fhir_server.settings import Settings
 from fhir_server.store import Answer, KeyedMutex, Loading, LostRace, Replay, Store, run
@@ -62,6 +62,9 @@ def utc_now() -> datetime:
     return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
+PLAIN = Intent()
+"""A request that says nothing beside the resource."""
+
 LOSSES_MAX = 1
 """Races that a transaction loses before others in its process wait for it: single writes are quicker and always win."""
 
@@ -88,6 +91,19 @@ async def _nowhere(request: Request) -> Response:
     raise FhirError("not-supported", f"There is no interaction behind {request.path} here.", status=400)
 
 
+@dataclass(slots=True)
+class Settled:
+    """From when until when no hold ends that was not put away (`settling`)."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def covers(self, now: datetime) -> bool:
+        """Whether that is known of this moment."""
+        return self.since is not None and self.until is not None and self.since <= now < self.until
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """What interactions and operations work with: `rows` are the types that are stored, `library` those that are not.
@@ -103,6 +119,7 @@ class Server:
     admission: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(WRITES_AT_ONCE_MAX))
     dispatch: Callable[[Request], Awaitable[Response]] = _nowhere
     library: Mapping[str, ResourceDefinition] = field(default_factory=dict)
+    settled: Settled = field(default_factory=Settled)
 
     @property
     def base(self) -> str:
@@ -145,7 +162,7 @@ async def write(
     *,
     method: str = "PUT",
     who: str | None = None,
-    recording: bool = False,
+    intent: Intent = PLAIN,
     replay: Replay | None = None,
 ) -> Written:
     """Writes one resource and all that follows from it, or nothing; without `id` a new one is made.
@@ -158,7 +175,7 @@ async def write(
         return [asked]
 
     named = None if id is None else asked.reference
-    return (await write_all(server, ask, named=named, who=who, recording=recording, replay=replay))[0]
+    return (await write_all(server, ask, named=named, who=who, intent=intent, replay=replay))[0]
 
 
 async def write_all(
@@ -167,7 +184,7 @@ async def write_all(
     *,
     named: str | None = None,
     who: str | None = None,
-    recording: bool = False,
+    intent: Intent = PLAIN,
     replay: Replay | None = None,
     deadline_seconds: float | None = None,
 ) -> Sequence[Written]:
@@ -176,7 +193,7 @@ async def write_all(
 
     It waits for its turn, is decided, and decided anew if others were first. `named` is the one resource that it is
     about, if that is known before it is asked: a transaction that lost a race about it is waited for.
-    `recording` writes down what happened elsewhere (an import): rules about notice and the past do not apply.
+    `intent` is what the request says beside the resources.
     Refuses what is refused by `propose`, the validation, the type's rules, or because something still refers to what is
     to be deleted; answers 503 with Retry-After when the deadline passes before a race is won.
     """
@@ -189,7 +206,7 @@ async def write_all(
         while True:
             decided: _Decided | Sequence[Written] = ()
             try:
-                decided = await _decide(server, ask, recording, replay)
+                decided = await _decide(server, ask, intent, replay)
                 if not isinstance(decided, _Decided):
                     return decided
                 stored = await server.store.transact(
@@ -205,9 +222,9 @@ async def write_all(
             attempt += 1
 
 
-async def rehearse(server: Server, asked: Asked) -> None:
+async def rehearse(server: Server, asked: Asked, intent: Intent = PLAIN) -> None:
     """Refuses what a write would be refused for at present; nothing is written."""
-    await _decide_anew(server, [asked], recording=False)
+    await _decide_anew(server, [asked], intent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,13 +249,13 @@ def _written(answer: Answer, new: Stored | None) -> Written:
     return Written(new or answer.stored, answer.status, new is None, answer.where)
 
 
-async def _decide(server: Server, ask: Ask, recording: bool, replay: Replay | None) -> _Decided | Sequence[Written]:
+async def _decide(server: Server, ask: Ask, intent: Intent, replay: Replay | None) -> _Decided | Sequence[Written]:
     """What to write; or what was written, if there is nothing to write or the same request was answered before, even
     just now."""
     if written := await _replayed(server, replay):
         return written
     try:
-        decided = await _decide_anew(server, await ask(), recording=recording)
+        decided = await _decide_anew(server, await ask(), intent)
     except FhirError:
         if written := await _replayed(server, replay):
             return written
@@ -251,7 +268,7 @@ async def _replayed(server: Server, replay: Replay | None) -> Sequence[Written]:
     return [Written(each.stored, each.status, each.unchanged, each.where) for each in answers or ()]
 
 
-async def _decide_anew(server: Server, asked: Sequence[Asked], *, recording: bool) -> _Decided:
+async def _decide_anew(server: Server, asked: Sequence[Asked], intent: Intent) -> _Decided:
     """Each on what those before it come to; then what still refers to what is deleted.
 
     What is refused because of what others have is put off until they are decided, then again with what those that wait
@@ -269,7 +286,7 @@ async def _decide_anew(server: Server, asked: Sequence[Asked], *, recording: boo
         for place, each in reversed(waiting) if attempt % 2 else waiting:
             known = pending.stored(each.reference) or before.get(each.reference)
             try:
-                decision = await _decide_one(server, each, known, load, now, recording)
+                decision = await _decide_one(server, each, known, load, now, intent)
             except FhirError as error:
                 refused[place] = placed(error, each.where, each.type) if each.where else error
                 if len(asked) == 1 or error.status not in DEPENDENT:
@@ -307,7 +324,7 @@ async def _stored_before(server: Server, asked: Sequence[Asked]) -> Mapping[str,
 
 
 async def _decide_one(
-    server: Server, asked: Asked, before: Stored | None, load: Loading, now: datetime, recording: bool
+    server: Server, asked: Asked, before: Stored | None, load: Loading, now: datetime, intent: Intent
 ) -> Decision:
     row = server.rows[asked.type]
     after = asked.propose(before)
@@ -316,7 +333,7 @@ async def _decide_one(
     if after is not None:
         after = {**after, "id": asked.id}
         refuse_invalid(row, after)
-    change = Change(asked.type, asked.id, before, after, now, server.policy, fresh_id(), recording)
+    change = Change(asked.type, asked.id, before, after, now, server.policy, fresh_id(), intent)
     decision = await run(row.rules(change), load) if row.rules else _plain(change)
     first, *others = decision.writes
     return replace(decision, writes=(replace(first, method=asked.method), *others), sole=asked.sole)

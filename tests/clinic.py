@@ -145,9 +145,46 @@ def appointment_response(id: str = "answer", **more: Any) -> Json:
     }
 
 
+def device(id: str = "scanner", **more: Any) -> Json:
+    name = {"name": "Scanner", "type": "user-friendly-name"}
+    return {"resourceType": "Device", "id": id, "status": "active", "deviceName": [name], **more}
+
+
+FORM = "http://example.org/Questionnaire/intake"
+
+
+def questionnaire(id: str = "intake", **more: Any) -> Json:
+    item = {"linkId": "1", "text": "Do you take any medicine?", "type": "boolean"}
+    return {"resourceType": "Questionnaire", "id": id, "url": FORM, "status": "active", "item": [item], **more}
+
+
+def questionnaire_response(id: str = "filled-in", **more: Any) -> Json:
+    return {
+        "resourceType": "QuestionnaireResponse",
+        "id": id,
+        "questionnaire": FORM,
+        "status": "completed",
+        "subject": {"reference": "Patient/ann"},
+        "item": [{"linkId": "1", "answer": [{"valueBoolean": False}]}],
+        **more,
+    }
+
+
+def provenance(id: str = "told", **more: Any) -> Json:
+    return {
+        "resourceType": "Provenance",
+        "id": id,
+        "target": [{"reference": "Patient/ann/_history/1"}],
+        "recorded": "2026-03-02T08:00:00Z",
+        "agent": [{"who": {"reference": "Practitioner/smith"}}],
+        **more,
+    }
+
+
 BUILDERS: dict[str, Callable[[str], Json]] = {
     "Appointment": lambda id: {**appointment(status="proposed"), "id": id},
     "AppointmentResponse": appointment_response,
+    "Device": device,
     "Encounter": encounter,
     "HealthcareService": service,
     "Location": location,
@@ -155,6 +192,9 @@ BUILDERS: dict[str, Callable[[str], Json]] = {
     "Patient": patient,
     "Practitioner": practitioner,
     "PractitionerRole": role,
+    "Provenance": provenance,
+    "Questionnaire": questionnaire,
+    "QuestionnaireResponse": questionnaire_response,
     "Schedule": schedule,
     "Slot": slot,
 }

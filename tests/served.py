@@ -33,7 +33,7 @@ async def usual(
     """The application with the usual settings on the database that every test finds empty, and its clock. It is opened
     once: that costs more than most tests."""
     clock = [NOW]
-    app = create(Settings(mongodb_uri=mongodb_uri, database=kept_database.name), lambda: clock[0])
+    app = create(Settings(mongodb_uri=mongodb_uri, database=kept_database.name, sweep_seconds=0), lambda: clock[0])
     async with app.router.lifespan_context(app):
         yield app, clock
 
@@ -62,12 +62,13 @@ async def client_with(
     async with AsyncExitStack() as stack:
 
         async def open_client(*, clinic: bool = False, **chosen: Any) -> httpx.AsyncClient:
-            settings = Settings(mongodb_uri=mongodb_uri, database=database, **chosen)
+            settings = Settings(mongodb_uri=mongodb_uri, database=database, **{"sweep_seconds": 0, **chosen})
             if chosen:
                 client = await opened(stack, settings, lambda: clock[0], emitted)
             else:
                 client = await stack.enter_async_context(_client_of(usual[0], emitted, BASE))
                 client.app.state.server.store.guards.known.clear()  # type: ignore[attr-defined]
+                client.app.state.server.settled.until = None  # type: ignore[attr-defined]
             await asyncio.gather(*(_put(client, resource) for resource in CLINIC if clinic))
             return client
 

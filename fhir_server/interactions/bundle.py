@@ -112,12 +112,12 @@ async def _answer_alone(server: Server, entry: Entry) -> Json:
 
 
 def _refused(refused: FhirError) -> Json:
-    return {"response": {"status": _status(refused.status), "outcome": operation_outcome(refused.issues)}}
+    return {"response": {"status": status_line(refused.status), "outcome": operation_outcome(refused.issues)}}
 
 
 def _as_entry(request: Request, response: Response) -> Json:
     """An answer as the entry of a Bundle."""
-    said: Json = {"status": _status(response.status)}
+    said: Json = {"status": status_line(response.status)}
     for element, header in (("location", "Location"), ("etag", "ETag")):
         if header in response.headers:
             said[element] = response.headers[header]
@@ -133,7 +133,8 @@ def _as_entry(request: Request, response: Response) -> Json:
     return {"fullUrl": url, "resource": resource, "response": said}
 
 
-def _status(code: int) -> str:
+def status_line(code: int) -> str:
+    """The status of an answer as an entry says it."""
     return f"{code} {HTTPStatus(code).phrase}"
 
 
@@ -228,7 +229,8 @@ def _say_written(server: Server, entry: Entry, written: Sequence[Written]) -> Js
     wanted = preference(entry.request, "return")
     if entry.request.method == "DELETE":
         gone = [each for each in written if not each.unchanged]
-        said: Json = {"status": _status(204)} | ({"etag": f'W/"{gone[0].stored.version}"'} if len(gone) == 1 else {})
+        etag = {"etag": f'W/"{gone[0].stored.version}"'} if len(gone) == 1 else {}
+        said: Json = {"status": status_line(204)} | etag
         return {
             "response": said
             | ({"outcome": operation_outcome([delete.deleted(gone)])} if wanted == "OperationOutcome" else {})
@@ -237,7 +239,7 @@ def _say_written(server: Server, entry: Entry, written: Sequence[Written]) -> Js
     stored = one.stored
     reference = f"{stored.type}/{stored.id}"
     response: Json = {
-        "status": _status(one.status),
+        "status": status_line(one.status),
         "location": version_url(server, stored),
         "etag": f'W/"{stored.version}"',
         "lastModified": stored.resource["meta"]["lastUpdated"] if stored.resource else say(stored.updated),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from fhir_server.definitions import Interaction, Request, Response
 from fhir_server.interactions.conditional import meeting, read_condition
+from fhir_server.interactions.intent import intent_of
 from fhir_server.interactions.update import body_of
 from fhir_server.plan import Stored
 from fhir_server.store import LostRace, Replay
@@ -22,7 +23,9 @@ async def create(server: Server, request: Request) -> Response:
     async def ask() -> Sequence[Asked]:
         return [await asked(server, request)]
 
-    written = (await write_all(server, ask, who=request.principal, replay=replay_of(request)))[0]
+    written = (
+        await write_all(server, ask, who=request.principal, intent=intent_of(request), replay=replay_of(request))
+    )[0]
     found = {"Location": version_url(server, written.stored)} if written.unchanged else {}
     return Response(written.status, written.stored.resource, versioned=True, headers=found)
 

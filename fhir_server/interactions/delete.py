@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from fhir_server.definitions import Interaction, Request, Response
 from fhir_server.interactions.conditional import meeting
+from fhir_server.interactions.intent import intent_of
 from fhir_server.interactions.preference import preference
 from fhir_server.interactions.update import reference, refuse_mismatch
 from fhir_server.outcome import FhirError, Issue, operation_outcome
@@ -19,7 +20,13 @@ async def delete(server: Server, request: Request) -> Response:
 
     Without an id in the URL, all that meets the condition, or 412 if that is too many.
     """
-    written = await write_all(server, lambda: asked(server, request), named=reference(request), who=request.principal)
+    written = await write_all(
+        server,
+        lambda: asked(server, request),
+        named=reference(request),
+        who=request.principal,
+        intent=intent_of(request),
+    )
     gone = [each for each in written if not each.unchanged]
     headers = {"ETag": f'W/"{gone[0].stored.version}"'} if request.id and gone else {}
     if preference(request, "return") == "OperationOutcome":

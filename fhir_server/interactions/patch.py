@@ -8,6 +8,7 @@ from fhir_server import patching
 from fhir_server.definitions import Interaction, Request, Response
 from fhir_server.interactions.conditional import meeting
 from fhir_server.interactions.create import replay_of
+from fhir_server.interactions.intent import intent_of
 from fhir_server.interactions.read import compute, current
 from fhir_server.interactions.update import reference, refuse_mismatch
 from fhir_server.outcome import FhirError, Json
@@ -26,7 +27,14 @@ async def patch(server: Server, request: Request) -> Response:
         return [await asked(server, request)]
 
     written = (
-        await write_all(server, ask, named=reference(request), who=request.principal, replay=replay_of(request))
+        await write_all(
+            server,
+            ask,
+            named=reference(request),
+            who=request.principal,
+            intent=intent_of(request),
+            replay=replay_of(request),
+        )
     )[0]
     return Response(200, written.stored.resource, versioned=True)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from fhir_server.definitions import Interaction, Request, Response
 from fhir_server.interactions.conditional import meeting
+from fhir_server.interactions.intent import intent_of
 from fhir_server.outcome import FhirError, Json
 from fhir_server.plan import Stored
 from fhir_server.subset import SUBSETTED
@@ -29,7 +30,9 @@ async def update(server: Server, request: Request) -> Response:
     async def ask() -> Sequence[Asked]:
         return [await asked(server, request)]
 
-    written = (await write_all(server, ask, named=reference(request), who=request.principal))[0]
+    written = (
+        await write_all(server, ask, named=reference(request), who=request.principal, intent=intent_of(request))
+    )[0]
     return Response(written.status, written.stored.resource, versioned=True)
 
 

@@ -7,24 +7,32 @@ from fhir_server.interactions.create import replay_of
 from fhir_server.interactions.read import existing
 from fhir_server.interactions.update import refuse_mismatch
 from fhir_server.operations.arguments import read_arguments
+from fhir_server.operations.series import SCOPE, change_series, chosen_of
 from fhir_server.outcome import Json
 from fhir_server.plan import Stored
+from fhir_server.scheduling.series import SCOPES
 from fhir_server.writing import Server, write
 
 
 async def cancel(server: Server, request: Request) -> Response:
-    """200 with the cancelled Appointment; 422 if its status cannot become cancelled."""
+    """200 with the cancelled Appointment, or a Bundle of those of its series; 422 if its status cannot become
+    cancelled."""
     arguments = read_arguments(OPERATION, request)
     reason = arguments["cancelationReason"][0]
     comment = next(iter(arguments["comment"]), None)
     id = str(request.id)
 
-    def propose(before: Stored | None) -> Json:
-        refuse_mismatch(request, before)
-        known = existing("Appointment", id, before).resource or {}
+    def cancelled(known: Json) -> Json:
         said = {"comment": comment} if comment else {}
         return {**known, **said, "status": "cancelled", "cancelationReason": reason}
 
+    def propose(before: Stored | None) -> Json:
+        refuse_mismatch(request, before)
+        return cancelled(existing("Appointment", id, before).resource or {})
+
+    scope = chosen_of(arguments["scope"], SCOPE, SCOPES)
+    if scope != "one":
+        return await change_series(server, request, scope, lambda _: cancelled)
     written = await write(server, "Appointment", id, propose, who=request.principal, replay=replay_of(request))
     return Response(written.status, written.stored.resource, versioned=True)
 
@@ -47,7 +55,8 @@ OPERATION = Operation(
             "Why, in http://terminology.hl7.org/CodeSystem/appointment-cancellation-reason or a code of your own",
         ),
         Parameter("comment", "in", 0, "1", "string", "Appointment.comment"),
-        Parameter("return", "out", 1, "1", "Appointment", "The cancelled Appointment"),
+        SCOPE,
+        Parameter("return", "out", 1, "1", "Resource", "The cancelled Appointment; of a series a Bundle of them"),
     ),
     run=cancel,
 )

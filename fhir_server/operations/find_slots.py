@@ -4,94 +4,181 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import cast
+from zoneinfo import ZoneInfo
 
 from fhir_server.definitions import Operation, Parameter, Request, Response
+from fhir_server.operations._free_time import (
+    DURATION,
+    SCHEDULES,
+    WISHES,
+    preferences,
+    read_ask,
+    read_groups,
+    read_zone,
+)
 from fhir_server.operations.arguments import Arguments, link, read_arguments
-from fhir_server.outcome import FhirError, Issue, Json, operation_outcome
-from fhir_server.scheduling.elements import instant, say, target
-from fhir_server.scheduling.finding import Ask, Offer, find, refuse_window
+from fhir_server.outcome import CANONICAL, FhirError, Issue, Json, operation_outcome
+from fhir_server.scheduling.elements import instant, say
+from fhir_server.scheduling.finding import Ask, refuse_window
+from fhir_server.scheduling.joint import Assign, Combination, Groups, find_joint, find_next_joint
+from fhir_server.scheduling.offers import LOOKS_MAX, Following, Key, Offer, find, find_next
 from fhir_server.writing import Server
+
+JOINT_SLOT = f"{CANONICAL}/StructureDefinition/joint-slot"
+
+ASSIGNS = ("preference", "least-busy")
+
+ALONE = ("schedule", "actor", "practitioner", "organization")
+"""Parameters that choose Schedules, which `participant` does by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What is asked for: `groups` are needed together, or there are none; without an end, the next `count`."""
+
+    ask: Ask
+    groups: Groups
+    assign: Assign
+    count: int
+    after: Key | None
+    is_open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What is on the page, each item the Slots of one time; the key of where the next one begins; how many Slots there
+    are in the window, if it has an end; and what else is to be said."""
+
+    items: Sequence[Sequence[Offer]]
+    rest: Key | None
+    total: int | None
+    notes: Sequence[Issue] = ()
 
 
 async def find_slots(server: Server, request: Request) -> Response:
-    """200 with a searchset Bundle of free Slots, ordered by time then Schedule; `total` counts all of the window."""
+    """200 with a searchset Bundle of free Slots, ordered by time then Schedule; with `end`, `total` counts all of the
+    window."""
     arguments = read_arguments(OPERATION, request)
-    zone = _zone(arguments)
-    longest = server.policy.appointment_hours_max * 60
-    if any(minutes > longest for minutes in arguments["duration"]):
-        raise FhirError("value", f"duration: no appointment lasts longer than {longest} minutes.", "duration")
-    ask = _ask(server, request, arguments)
-    refuse_window(ask.start, ask.end, server.policy)
-    found = await server.store.run(find(ask, server.now(), server.policy))
-    if request.id and f"Schedule/{request.id}" not in found.schedules:
-        raise FhirError("not-found", f"Schedule/{request.id} does not exist.")
-    offers = found.offers
-    count = min((arguments["_count"] or [server.settings.count_default])[0], server.settings.count_max)
-    after = _after(arguments)
-    rest = [offer for offer in offers if after is None or _key(offer) > after]
-    page = rest[:count]
-    links = [{"relation": "self", "url": _url(server, request, arguments, None)}]
-    if len(rest) > count and page:
-        links.append({"relation": "next", "url": _url(server, request, arguments, page[-1])})
-    bundle: Json = {"resourceType": "Bundle", "type": "searchset", "total": len(offers), "link": links}
-    entries = [_entry(server.base, offer, zone) for offer in page]
-    if not offers:
-        entries.append(_nothing())
-    if entries:
-        bundle["entry"] = entries
+    zone = read_zone(arguments)
+    question = await _read(server, request, arguments)
+    page = await (_next_page if question.is_open else _page)(server, request, question)
+    links = [{"relation": "self", "url": _url(server, request, arguments, question, question.after)}]
+    if page.rest:
+        links.append({"relation": "next", "url": _url(server, request, arguments, question, page.rest)})
+    bundle: Json = {"resourceType": "Bundle", "type": "searchset"}
+    bundle |= {} if page.total is None else {"total": page.total}
+    entries = [entry for item in page.items for entry in _entries(server.base, item, zone)]
+    if page.notes:
+        entries.append({"resource": operation_outcome(page.notes), "search": {"mode": "outcome"}})
+    bundle |= {"link": links} | ({"entry": entries} if entries else {})
     return Response(200, bundle)
 
 
-def _zone(arguments: Arguments) -> ZoneInfo | None:
-    name = next(iter(arguments["timezone"]), None)
-    try:
-        return ZoneInfo(name) if name else None
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise FhirError("value", f"timezone: {name} is no IANA zone; one is Europe/Berlin.", "timezone") from None
-
-
-def _ask(server: Server, request: Request, arguments: Arguments) -> Ask:
-    def references(name: str, type: str | None = None) -> frozenset[str]:
-        return frozenset(_reference(text, type, name, server.base) for text in arguments[name])
-
-    schedules = references("schedule", "Schedule")
-    return Ask(
-        start=arguments["start"][0],
-        end=arguments["end"][0],
-        schedules=schedules | {f"Schedule/{request.id}"} if request.id else schedules,
-        actors=references("actor"),
-        practitioners=references("practitioner", "Practitioner"),
-        locations=references("location", "Location"),
-        organizations=references("organization", "Organization"),
-        service_types=frozenset(token(text) for text in arguments["service-type"]),
-        specialties=frozenset(token(text) for text in arguments["specialty"]),
-        duration_minutes=next(iter(arguments["duration"]), None),
+async def _read(server: Server, request: Request, arguments: Arguments) -> _Question:
+    start = next(iter(arguments["start"]), server.now())
+    end = next(iter(arguments["end"]), None)
+    ask = read_ask(server, request, arguments, start, end or start)
+    if end is not None:
+        refuse_window(start, end, server.policy)
+    assign = next(iter(arguments["assign"]), ASSIGNS[0])
+    if assign not in ASSIGNS:
+        raise FhirError("value", f"assign: this is one of {', '.join(ASSIGNS)}.", "assign")
+    return _Question(
+        ask,
+        await _groups(server, request, arguments),
+        cast(Assign, assign),
+        min((arguments["_count"] or [server.settings.count_default])[0], server.settings.count_max),
+        _after(arguments),
+        end is None,
     )
 
 
-def _reference(text: str, type: str | None, name: str, base: str) -> str:
-    """`Type/id` from a reference, or from an id where the type is known."""
-    literal = f"{type}/{text}" if type and "/" not in text else text
-    found = target({"reference": literal}, base)
-    if found is None or (type and not found.startswith(f"{type}/")):
-        raise FhirError("value", f"{name}: {text} is no reference to a {type or 'resource'} here.", name)
-    return found
+async def _groups(server: Server, request: Request, arguments: Arguments) -> Groups:
+    """Who is needed together: on an instance that Schedule, too."""
+    given = arguments["participant"]
+    if not given:
+        return ()
+    if mixed := [name for name in ALONE if arguments[name]]:
+        text = f"participant names all who are needed, so {mixed[0]} cannot be given too."
+        raise FhirError("invalid", text, mixed[0], status=400)
+    own = [[f"Schedule/{request.id}"]] if request.id else []
+    return [*own, *await read_groups(server, given, "participant")]
 
 
-def token(text: str) -> str:
-    """The index value of a token: `*|code` for a bare code, `system|code` as it is."""
-    return text if "|" in text else f"*|{text}"
+async def _page(server: Server, request: Request, question: _Question) -> _Page:
+    """A page of all that is free in the window."""
+    now, policy = server.now(), server.policy
+    found: Sequence[Offer | Combination]
+    if question.groups:
+        team, found = await server.store.run(find_joint(question.groups, question.ask, now, policy, question.assign))
+        notes = _idle(request, team.idle)
+    else:
+        findings = await server.store.run(find(question.ask, now, policy))
+        found, notes = findings.offers, _unknown(request, findings.unknown)
+    rest = [each for each in found if question.after is None or each.key > question.after]
+    page = rest[: question.count]
+    if not found:
+        notes.append(_note("Nothing is free in this window for what was asked."))
+    total = sum(len(_slots(each)) for each in found)
+    return _Page([_slots(each) for each in page], page[-1].key if len(rest) > len(page) else None, total, notes)
 
 
-def _key(offer: Offer) -> tuple[datetime, str, str]:
-    return offer.start, offer.schedule, offer.slot["id"]
+async def _next_page(server: Server, request: Request, question: _Question) -> _Page:
+    """The next ones, however far."""
+    now, policy = server.now(), server.policy
+    following: Following[Offer] | Following[Combination]
+    asked = question.count, question.after, now, policy
+    if question.groups:
+        team, following = await server.store.run(
+            find_next_joint(question.groups, question.ask, *asked, question.assign)
+        )
+        notes = _idle(request, team.idle)
+    else:
+        unknown, following = await server.store.run(find_next(question.ask, *asked))
+        notes = _unknown(request, unknown)
+    if len(following.found) < question.count:
+        more = "more " if following.found or question.after else ""
+        notes.append(
+            _note(f"{LOOKS_MAX} times were looked at: the next link goes on.")
+            if following.rest
+            else _note(
+                f"Nothing {more}is free for what was asked up to {say(following.until)}, which is as far as is looked."
+            )
+        )
+    return _Page([_slots(each) for each in following.found], following.rest, None, notes)
 
 
-def _after(arguments: Arguments) -> tuple[datetime, str, str] | None:
-    """The last offer of the page before, from the cursor."""
+def _slots(found: Offer | Combination) -> Sequence[Offer]:
+    return found.offers if isinstance(found, Combination) else (found,)
+
+
+def _unknown(request: Request, unknown: Iterable[str]) -> list[Issue]:
+    if request.id and f"Schedule/{request.id}" in unknown:
+        raise FhirError("not-found", f"Schedule/{request.id} does not exist.")
+    texts = (f"{reference} does not exist here." for reference in sorted(unknown))
+    return [Issue("not-found", text, ("schedule",), "schedule-unknown", "warning") for text in texts]
+
+
+def _idle(request: Request, idle: Iterable[str]) -> list[Issue]:
+    own = [f"Schedule/{request.id}"] if request.id else []
+    texts = (f"{reference} has no Schedule here." for reference in idle if reference not in own)
+    _unknown(request, set(own).intersection(idle))
+    return [Issue("not-found", text, ("participant",), "no-schedule", "warning") for text in texts]
+
+
+def _note(text: str) -> Issue:
+    return Issue("informational", text, severity="information")
+
+
+# Links
+
+
+def _after(arguments: Arguments) -> Key | None:
+    """Where the page before ended, from the cursor."""
     text = next(iter(arguments["_cursor"]), None)
     if text is None:
         return None
@@ -102,82 +189,85 @@ def _after(arguments: Arguments) -> tuple[datetime, str, str] | None:
         raise FhirError("value", "`_cursor` is not one of a `next` link.", "_cursor") from None
 
 
-def _url(server: Server, request: Request, arguments: Arguments, last: Offer | None) -> str:
-    """The request as a GET with what was used, for the page after `last`."""
+def _url(server: Server, request: Request, arguments: Arguments, question: _Question, after: Key | None) -> str:
+    """The request as a GET with what was used, for the page behind `after`."""
     path = f"{server.base}/Schedule/{request.id}" if request.id else f"{server.base}/Schedule"
-    pairs = [(name, _said(value)) for name, values in arguments.items() if name != "_cursor" for value in values]
-    if last:
-        text = f"{say(last.start)} {last.schedule} {last.slot['id']}"
+    said = {**arguments, "start": [question.ask.start], "when": preferences(arguments), "timing": (), "_cursor": ()}
+    pairs = [(name, _said(value)) for name, values in said.items() for value in values]
+    if after:
+        text = f"{say(after[0])} {after[1]} {after[2]}"
         pairs.append(("_cursor", base64.urlsafe_b64encode(text.encode()).decode()))
     return link(f"{path}/$find-slots", request, pairs)
 
 
 def _said(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     return say(value) if isinstance(value, datetime) else str(value)
 
 
-def _entry(base: str, offer: Offer, zone: ZoneInfo | None) -> Json:
-    slot = offer.slot
-    if zone:
-        times = {element: say(instant(slot[element]), zone) for element in ("start", "end")}
-        slot = {**slot, **times}
-    return {"fullUrl": f"{base}/Slot/{slot['id']}", "resource": slot, "search": {"mode": "match"}}
+# Entries
 
 
-def _nothing() -> Json:
-    text = "Nothing is free in this window for what was asked."
-    issue = Issue("informational", text, severity="information")
-    return {"resource": operation_outcome([issue]), "search": {"mode": "outcome"}}
-
-
-def _rows() -> Sequence[Parameter]:
-    many = [
-        ("schedule", "Reference", "Only these Schedules"),
-        ("actor", "Reference", "Only Schedules with one of these actors"),
-        ("practitioner", "Reference", "Only Schedules of these Practitioners, in whichever role"),
-        ("location", "Reference", "Only Schedules at these Locations"),
-        ("organization", "Reference", "Only Schedules of these Organizations"),
-        ("service-type", "string", "Only Schedules for one of these service types, as code or system|code"),
-        ("specialty", "string", "Only Schedules with one of these specialties, as code or system|code"),
-    ]
-    return [
-        Parameter("start", "in", 1, "1", "dateTime", "Start of the window, with a time zone"),
-        Parameter("end", "in", 1, "1", "dateTime", "End of the window, with a time zone; Slots end by then"),
-        *(
-            Parameter(name, "in", 0, "*", type, text, "token" if type == "string" else None)
-            for name, type, text in many
-        ),
-        Parameter(
-            "duration",
-            "in",
-            0,
-            "1",
-            "positiveInt",
-            "Length of the Slots in minutes, if not the Schedule's own",
-        ),
-        Parameter(
-            "timezone",
-            "in",
-            0,
-            "1",
-            "string",
-            "IANA time zone to spell the times in, if not the Schedule's own",
-        ),
-        Parameter("_count", "in", 0, "1", "positiveInt", "Slots on a page"),
-        Parameter("_cursor", "in", 0, "1", "string", "Where the page begins, from a next link"),
-        Parameter("return", "out", 1, "1", "Bundle", "Searchset of free Slots in time order, with total and next"),
-    ]
+def _entries(base: str, offers: Sequence[Offer], zone: ZoneInfo | None) -> Iterator[Json]:
+    """The Slots of one time, each naming the others that it is to be booked with."""
+    for offer in offers:
+        slot = offer.slot
+        others = [{"reference": f"Slot/{other.id}"} for other in offers if other is not offer]
+        if others:
+            joint = [{"url": JOINT_SLOT, "valueReference": other} for other in others]
+            slot = {**slot, "extension": [*slot.get("extension", ()), *joint]}
+        if zone:
+            slot = {**slot, **{element: say(instant(slot[element]), zone) for element in ("start", "end")}}
+        yield {"fullUrl": f"{base}/Slot/{slot['id']}", "resource": slot, "search": {"mode": "match"}}
 
 
 OPERATION = Operation(
     code="find-slots",
     name="FindSlots",
     title="Find free slots",
-    description="The free Slots of Schedules in a window, computed from opening rules, blocks and bookings; each "
-    "can be read, and booked by reference.",
+    description="The free Slots of Schedules in a window, or the next ones from a moment on, computed from opening "
+    "rules, blocks and bookings; each can be read, and booked by reference. Several who are needed together are found "
+    "with `participant`.",
     resource=("Schedule",),
     levels=("type", "instance"),
     affects_state=False,
-    parameters=tuple(_rows()),
+    parameters=(
+        Parameter("start", "in", 0, "1", "dateTime", "Start of the window, with a time zone; now, if not given"),
+        Parameter(
+            "end",
+            "in",
+            0,
+            "1",
+            "dateTime",
+            "End of the window, with a time zone; Slots end by then. Without it the next ones are found, however far",
+        ),
+        *SCHEDULES,
+        Parameter(
+            "participant",
+            "in",
+            0,
+            "*",
+            "string",
+            "Who is needed, all at the same time: one reference, or several with commas, any of whom will do, in order "
+            "of preference; each may be a search, like `PractitionerRole?role=nurse`",
+        ),
+        Parameter(
+            "assign",
+            "in",
+            0,
+            "1",
+            "code",
+            "Whom of several participants a time is offered with: `preference` (as listed) or `least-busy`",
+        ),
+        DURATION,
+        *WISHES,
+        Parameter(
+            "timezone", "in", 0, "1", "string", "IANA time zone to spell the times in, if not the Schedule's own"
+        ),
+        Parameter("_count", "in", 0, "1", "positiveInt", "Slots on a page; with `participant`, times"),
+        Parameter("_cursor", "in", 0, "1", "string", "Where the page begins, from a next link"),
+        Parameter("return", "out", 1, "1", "Bundle", "Searchset of free Slots in time order, with total and next"),
+    ),
     run=find_slots,
 )

@@ -23,11 +23,15 @@ REFERRED_FIRST = (
     "Practitioner",
     "PractitionerRole",
     "Patient",
+    "Device",
+    "Questionnaire",
     "Schedule",
     "Slot",
     "Appointment",
     "AppointmentResponse",
     "Encounter",
+    "QuestionnaireResponse",
+    "Provenance",
 )
 """What is referred to comes before what refers to it; types that are not named here come last."""
 

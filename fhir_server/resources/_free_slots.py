@@ -9,7 +9,8 @@ from fhir_server.definitions import Added
 from fhir_server.outcome import FhirError, Issue, Json
 from fhir_server.plan import ById, Plan, Stored
 from fhir_server.scheduling.elements import COMPUTED_TAG, is_computed, say
-from fhir_server.scheduling.finding import YEARS, Ask, find, read_slot, refuse_window
+from fhir_server.scheduling.finding import YEARS, Ask, read_slot, refuse_window
+from fhir_server.scheduling.offers import find
 from fhir_server.scheduling.policy import Policy
 from fhir_server.scheduling.slots import parse_slot_id
 from fhir_server.search.demands import demanded, within
@@ -52,9 +53,9 @@ def search(filter: Json, now: datetime, policy: Policy) -> Plan[Added | None]:
     if closes <= opens:
         return None
     refuse_window(opens, closes, policy)
-    ask = Ask(opens, closes + policy.appointment_length_max, schedules or frozenset())
+    ask = Ask(opens, closes + policy.appointment_length_max, schedules or frozenset(), before=closes)
     found = yield from find(ask, now, policy)
-    computed = (offer.slot for offer in found.offers if offer.start < closes and is_computed(offer.slot))
+    computed = (offer.slot for offer in found.offers if offer.published is None)
     return Added(tuple(computed), () if end else (_note(closes),), found.withheld)
 
 

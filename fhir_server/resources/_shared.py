@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from fhir_server.definitions import SearchParameter
-from fhir_server.outcome import Issue, Json
+from fhir_server.outcome import CANONICAL, Issue, Json
+from fhir_server.scheduling.holds import EXPIRES
 
 R4 = "http://hl7.org/fhir/SearchParameter"
 """Base of the URLs of R4's own search parameters."""
@@ -21,6 +22,9 @@ ACTORS = (
     "Location",
 )
 """The types that can be booked, invited or scheduled."""
+
+AUTHORS = ("Practitioner", "Organization", "Device", "Patient", "PractitionerRole", "RelatedPerson")
+"""The types that can write something down, or take part in that."""
 
 REASONS = ("Condition", "Observation", "Procedure", "ImmunizationRecommendation")
 """The types that Appointment and Encounter may give as their reason."""
@@ -54,6 +58,11 @@ def quantity(code: str, expression: str, description: str) -> SearchParameter:
     return SearchParameter(code, "quantity", expression, _url(code, expression, None), description)
 
 
+def uri(code: str, expression: str, description: str) -> SearchParameter:
+    """As `token`, for URIs."""
+    return SearchParameter(code, "uri", expression, _url(code, expression, None), description)
+
+
 def special(code: str, expression: str, description: str) -> SearchParameter:
     """As `token`, for what has rules of its own."""
     return SearchParameter(code, "special", expression, _url(code, expression, None), description)
@@ -61,6 +70,13 @@ def special(code: str, expression: str, description: str) -> SearchParameter:
 
 def _url(code: str, expression: str, of: str | None) -> str:
     return f"{R4}/{of or expression.lstrip('(').partition('.')[0]}-{code}"
+
+
+def hold_expires(type: str) -> SearchParameter:
+    """Ours: when the hold ends that the resource is."""
+    expression = f"{type}.extension.where(url='{EXPIRES}').value"
+    url = f"{CANONICAL}/SearchParameter/{type}-hold-expires"
+    return SearchParameter("hold-expires", "date", expression, url, "When the hold ends that it is")
 
 
 def address(type: str, of: str) -> tuple[SearchParameter, ...]:

@@ -6,8 +6,20 @@ from collections.abc import Sequence
 
 from fhir_server.definitions import ResourceDefinition, SearchParameter
 from fhir_server.outcome import CANONICAL, Issue, Json
-from fhir_server.resources._shared import ACTORS, REASONS, date, each, exists, out_of_order, reference, token
+from fhir_server.resources._shared import (
+    ACTORS,
+    REASONS,
+    date,
+    each,
+    exists,
+    hold_expires,
+    out_of_order,
+    reference,
+    token,
+)
 from fhir_server.scheduling import booking
+from fhir_server.scheduling.recurrence import template_problems
+from fhir_server.scheduling.series import ORIGINATING, series_problems
 
 WITHOUT_TIME = ("proposed", "cancelled", "waitlist")
 """The statuses in which an appointment need not have a time (app-3)."""
@@ -68,6 +80,35 @@ ACTOR_PART_STATUS = SearchParameter(
 )
 """Ours: with `actor` and `part-status` apart, one participant may be the actor and another one have the status."""
 
+CANCELATION_REASON = SearchParameter(
+    "cancelation-reason",
+    "token",
+    "Appointment.cancelationReason",
+    f"{CANONICAL}/SearchParameter/Appointment-cancelation-reason",
+    "The coded reason why the appointment was cancelled or missed",
+)
+"""Ours: R4 has none."""
+
+STATE = SearchParameter(
+    "state",
+    "token",
+    "Appointment.status",
+    f"{CANONICAL}/SearchParameter/Appointment-state",
+    "The status of the appointment in FHIR's codes or in the words of scheduling products (held, upcoming, ...), "
+    "as it is at the time of the search",
+)
+"""Ours: what the words mean beyond the status is in docs/views.md."""
+
+ORIGINATING_APPOINTMENT = SearchParameter(
+    "originating-appointment",
+    "reference",
+    f"Appointment.extension.where(url='{ORIGINATING}').value",
+    f"{CANONICAL}/SearchParameter/Appointment-originating-appointment",
+    "The first appointment of the series",
+    ("Appointment",),
+)
+"""Ours: R4 has the element in an extension only."""
+
 ROW = ResourceDefinition(
     type="Appointment",
     description="A booking of patients, practitioners, rooms or devices for a specific date and time.",
@@ -76,7 +117,9 @@ ROW = ResourceDefinition(
         ACTOR_PART_STATUS,
         token("appointment-type", "Appointment.appointmentType", "The style of appointment that is booked"),
         reference("based-on", "Appointment.basedOn", "The request that it is to assess", "ServiceRequest"),
+        CANCELATION_REASON,
         date("date", "Appointment.start", "When the appointment starts"),
+        hold_expires("Appointment"),
         token("identifier", "Appointment.identifier", "An identifier of the appointment"),
         reference(
             "location",
@@ -84,6 +127,7 @@ ROW = ResourceDefinition(
             "A participating location",
             "Location",
         ),
+        ORIGINATING_APPOINTMENT,
         token(
             "part-status",
             "Appointment.participant.status",
@@ -108,9 +152,10 @@ ROW = ResourceDefinition(
         token("service-type", "Appointment.serviceType", "The specific service to be performed"),
         reference("slot", "Appointment.slot", "A slot that the appointment fills", "Slot"),
         token("specialty", "Appointment.specialty", "The specialty that the service requires"),
+        STATE,
         token("status", "Appointment.status", "The overall status of the appointment", system="appointmentstatus"),
         reference("supporting-info", "Appointment.supportingInformation", "Information to support the appointment"),
     ),
-    invariants=(_app_1, _app_2, _app_3, _app_4, _start_not_after_end),
+    invariants=(_app_1, _app_2, _app_3, _app_4, _start_not_after_end, template_problems, series_problems),
     rules=booking.decide,
 )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fhir_server.definitions import Computed, ResourceDefinition, SearchParameter
 from fhir_server.outcome import CANONICAL, Issue, Json
 from fhir_server.resources import _free_slots
-from fhir_server.resources._shared import date, out_of_order, reference, token
+from fhir_server.resources._shared import date, hold_expires, out_of_order, reference, token
 from fhir_server.scheduling import published
 from fhir_server.scheduling.finding import read_slot
 
@@ -24,6 +24,7 @@ ROW = ResourceDefinition(
     type="Slot",
     description="A slot of time on a Schedule that may be available for booking.",
     search=(
+        hold_expires("Slot"),
         token("appointment-type", "Slot.appointmentType", "The style of appointment that may be booked"),
         SLOT_END,
         token("identifier", "Slot.identifier", "An identifier of the slot"),

@@ -6,18 +6,27 @@ docs/booking.md. Nothing here knows HTTP, the store or the clock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from fhir_server.outcome import FhirError, Json
 from fhir_server.plan import ById, Claim, Claimed, Decision, Event, Matching, Newest, Plan, Stored, Write
-from fhir_server.scheduling import encounters, lifecycle
+from fhir_server.scheduling import encounters, holds, lifecycle
 from fhir_server.scheduling.alternatives import refuse
-from fhir_server.scheduling.checks import conflicts, people_problems, slot_problems, time_problems
-from fhir_server.scheduling.choosing import as_stored, choose, load_named, wanted_claims
-from fhir_server.scheduling.elements import instant, say, target
+from fhir_server.scheduling.checks import (
+    CONFLICT_TEXTS,
+    TIME_TEXTS,
+    conflicts,
+    people_problems,
+    slot_problems,
+    time_problems,
+)
+from fhir_server.scheduling.choosing import as_stored, choose, handing_over, load_named, wanted_claims
+from fhir_server.scheduling.elements import instant, kind, say, target
 from fhir_server.scheduling.finding import by_actor, claims_on, load_bookables, load_claims, places_left, slot_resource
 from fhir_server.scheduling.policy import Change
+from fhir_server.scheduling.series import mark_changed
 from fhir_server.scheduling.slots import room_left
 from fhir_server.scheduling.visit import Chosen, Visit, occupies, people_of, read_visit, slots_of, span, time_of
 
@@ -30,19 +39,18 @@ def decide(change: Change) -> Plan[Decision]:
     version = change.before.version if change.before else 0
     owner = f"Appointment/{change.id}"
     if after is None:
-        held = slots_of(before, change.policy) if before and occupies(before) else ()
-        freed = yield from _free_slots(held, owner, change)
+        freed = yield from _free_slots(_slots_held(before, change), owner, change)
         ended = yield from encounters.follow_appointment(change, before, None)
         return Decision((Write("Appointment", change.id, None, version), *freed, *ended), {owner: ()})
     _refuse_status(change, before, after)
+    after = mark_changed(change, before, holds.keep(change, before, after))
     writes: tuple[Write, ...] = ()
     claims: Mapping[str, tuple[Claim, ...]] = {}
     if _takes_time(change, before, after):
         after, claims, writes = yield from _book(change, before, after)
-    elif not occupies(after):
+    elif not occupies(after, change.now):
         claims = {owner: ()}
-        if before and occupies(before):
-            writes = yield from _free_slots(slots_of(before, change.policy), owner, change)
+        writes = yield from _free_slots(_slots_held(before, change), owner, change)
     elif before and lifecycle.SLOT_STATUS.get(before["status"]) != lifecycle.SLOT_STATUS[after["status"]]:
         writes = yield from _restate_slots(after, change)
     kept = yield from encounters.follow_appointment(change, before, after)
@@ -91,16 +99,17 @@ def _refuse_status(change: Change, before: Json | None, after: Json) -> None:
 def _takes_time(change: Change, before: Json | None, after: Json) -> bool:
     """Whether the Appointment takes time that it does not have yet. A visit that is over takes none: writing it
     down is a record."""
-    if not occupies(after):
+    if not occupies(after, change.now):
         return False
     if "start" not in after or "end" not in after:
         text = f"An Appointment that is {after['status']} needs a start and an end."
         raise FhirError("required", text, "Appointment.start", status=422)
     over = instant(after["end"]) <= change.now
-    if before and occupies(before):
+    if before and occupies(before, change.now):
         moved = time_of(before, change.policy) != time_of(after, change.policy)
         joined = people_of(before, change.policy) != people_of(after, change.policy)
-        return (moved and not _is_shortened(before, after, change)) or (joined and not over)
+        held = holds.expires_of(before) != holds.expires_of(after)
+        return (moved and not _is_shortened(before, after, change)) or ((joined or held) and not over)
     return not over or (after["status"] in ("pending", "booked") and not change.recording)
 
 
@@ -120,29 +129,82 @@ def _book(
     bookables = yield from load_bookables(schedules, change.policy, known)
     chosen, problems = choose(visit, bookables, slots_found, known)
     wanted = wanted_claims(visit, chosen, known)
-    load = load_claims([one.bookable for one in chosen], (claim.actor for claim in wanted), visit.start, visit.end)
-    computed = frozenset(f"Slot/{one.slot_id}" for one in chosen if one.slot_id and not one.published)
-    schedules_on = frozenset(one.bookable.reference for one in chosen)
-    here = Matching(
-        "Slot",
-        {"schedule": schedules_on, "status": frozenset({"*|free"})},
-        ("start", visit.start, visit.start + timedelta(milliseconds=1)),
-    )
-    found = yield [load, Newest(computed), here]
-    taken = by_actor(found[0])
-    chosen = as_stored(visit, chosen, [*found[1], *found[2]])
+    allowed = holds.allowance(change, after, visit.patients)
+    chosen, taken, handed_over = yield from _look(visit, chosen, [*wanted, *allowed])
+    holds.refuse_too_many(allowed, taken)
     problems += people_problems(visit, chosen, known)
     problems += time_problems(visit, chosen)
-    problems += slot_problems(visit, chosen, before)
+    problems += slot_problems(visit, chosen, before, handed_over)
     problems += conflicts(visit, wanted, taken, known)
+    standing = [one for one in problems if one.problem not in change.intent.overrides & OVERRIDABLE]
+    if standing:
+        yield from refuse(visit, chosen, wanted, standing)
     if problems:
-        yield from refuse(visit, chosen, wanted, problems)
+        wanted = tuple(replace(claim, forced=True) for claim in wanted)
     writes = _take_slots(visit, chosen, taken)
     on = [f"Slot/{one.slot_id}" for one in chosen if one.slot_id]
-    held = slots_of(before, change.policy) if before and occupies(before) else ()
-    left = [one for one in held if one not in on]
+    left = [one for one in _slots_held(before, change) if one not in on]
     freed = yield from _free_slots(left, visit.owner, change)
-    return _on_slots(after, on, change), {visit.owner: wanted}, (*writes, *freed)
+    claims = {visit.owner: (*_until(wanted, after), *allowed), **dict.fromkeys(handed_over, ())}
+    return _on_slots(_ask_again(visit), on, change), claims, (*writes, *freed)
+
+
+OVERRIDABLE = frozenset({*TIME_TEXTS, *(code for code, _ in CONFLICT_TEXTS.values()), "slot-not-free"})
+"""What staff may waive: when something is possible and who is taken, never who somebody is."""
+
+
+def _until(wanted: Iterable[Claim], appointment: Json) -> Iterator[Claim]:
+    """The claims, of a hold as long as it lasts."""
+    expires = holds.expires_of(appointment) if appointment["status"] == "pending" else None
+    return (replace(claim, expires=expires) for claim in wanted)
+
+
+def _look(
+    visit: Visit, chosen: Sequence[Chosen], wanted: Sequence[Claim]
+) -> Plan[tuple[list[Chosen], dict[str, list[Claim]], frozenset[str]]]:
+    """The choices as they are stored, what is taken by others, and the Slots that hand over to the visit what their
+    writer took for it; one batch."""
+    load = load_claims([one.bookable for one in chosen], (claim.actor for claim in wanted), visit.start, visit.end)
+    computed = frozenset(f"Slot/{one.slot_id}" for one in chosen if one.slot_id and not one.published)
+    here = Matching(
+        "Slot",
+        {"schedule": frozenset(one.bookable.reference for one in chosen), "status": frozenset({"*|free"})},
+        ("start", visit.start, visit.start + timedelta(milliseconds=1)),
+    )
+    apart = [Claimed(frozenset({one.actor}), one.start, one.end) for one in wanted if kind(one.actor) == "Client"]
+    claimed, *found = yield [load, Newest(computed), here, *apart]
+    stored = as_stored(visit, chosen, [*found[0], *found[1]])
+    handed_over = handing_over(visit, stored, frozenset(one.owner for one in claimed if isinstance(one, Claim)))
+    claims = [one for each in (claimed, *found[2:]) for one in each if isinstance(one, Claim)]
+    return stored, by_actor([one for one in claims if one.owner not in handed_over]), handed_over
+
+
+def _slots_held(appointment: Json | None, change: Change) -> tuple[str, ...]:
+    """The Slots that the Appointment stands on, also those of a hold that is over and was not put away yet."""
+    status = (appointment or {}).get("status")
+    return slots_of(appointment, change.policy) if status in lifecycle.OCCUPYING else ()
+
+
+def _ask_again(visit: Visit) -> Json:
+    """The Appointment; after a change of its time those who had agreed to the former one are asked again, unless the
+    change says what they answer (http://hl7.org/fhir/R4/appointment.html#notes)."""
+    former = visit.former
+    if former is None or former["status"] not in ASKING_AGAIN:
+        return visit.resource
+    if (instant(former["start"]), instant(former["end"])) == (visit.start, visit.end):
+        return visit.resource
+    agreed = [one for one in former["participant"] if one["status"] in ("accepted", "tentative") and _answers(one)]
+    asked = [{**one, "status": "needs-action"} if one in agreed else one for one in visit.resource["participant"]]
+    return {**visit.resource, "participant": asked}
+
+
+ASKING_AGAIN = frozenset({"pending", "booked"})
+
+
+def _answers(participant: Json) -> bool:
+    """Whether it is somebody who can agree: rooms, devices and services are there when their time is free."""
+    text = str(participant.get("actor", {}).get("reference", ""))
+    return not any(f"{type}/" in text for type in ("Location", "Device", "HealthcareService"))
 
 
 def _on_slots(appointment: Json, on: Sequence[str], change: Change) -> Json:
@@ -171,6 +233,7 @@ def _take_slots(visit: Visit, chosen: Sequence[Chosen], taken: Mapping[str, Sequ
             if stored and one.published
             else slot_resource(one.bookable, one.slot_id, start, end, max(left, 0), status)
         )
+        resource = holds.on_slot(resource, visit.resource)
         writes.append(Write("Slot", one.slot_id, resource, one.stored.version if one.stored else 0))
     return tuple(writes)
 
@@ -192,7 +255,7 @@ def _free_slots(references: Iterable[str], owner: str, change: Change) -> Plan[t
     earliest, latest = min(start for start, _ in times), max(end for _, end in times)
     taken = by_actor((yield [Claimed(schedules, earliest, latest)])[0])
     return tuple(
-        Write("Slot", one.id, {**(one.resource or {}), "status": "free"}, one.version)
+        Write("Slot", one.id, holds.with_expiry({**(one.resource or {}), "status": "free"}, None), one.version)
         for one, (start, end) in zip(given, times, strict=True)
         if _has_room(taken.get(_schedule_of(one, change), ()), _schedule_of(one, change), start, end, owner)
     )
@@ -213,7 +276,7 @@ def _restate_slots(appointment: Json, change: Change) -> Plan[tuple[Write, ...]]
     stored = yield from _load_slots(slots_of(appointment, change.policy))
     status = lifecycle.SLOT_STATUS[appointment["status"]]
     return tuple(
-        Write("Slot", one.id, {**one.resource, "status": status}, one.version)
+        Write("Slot", one.id, holds.on_slot({**one.resource, "status": status}, appointment), one.version)
         for one in stored
         if one.resource and one.resource["status"] in ("busy", "busy-tentative")
     )

@@ -8,10 +8,9 @@ from itertools import pairwise
 
 from fhir_server.outcome import Issue, Json
 from fhir_server.plan import Claim
-from fhir_server.scheduling import lifecycle, slots
-from fhir_server.scheduling.choosing import places_of
-from fhir_server.scheduling.elements import claimed_as, kind, say, target
-from fhir_server.scheduling.finding import PUBLISHED_REFUSALS
+from fhir_server.scheduling import holds, lifecycle, slots
+from fhir_server.scheduling.elements import claimed_as, instant, kind, say, target
+from fhir_server.scheduling.finding import PUBLISHED_REFUSALS, places_of
 from fhir_server.scheduling.visit import Chosen, Participant, Visit, occupies, problem, slots_of, span
 
 SERVED = frozenset({"Patient", "Practitioner", "PractitionerRole", "Location", "HealthcareService"})
@@ -88,6 +87,12 @@ def _participant_problems(
             yield problem("business-rule", text, where, "not-at-location")
 
 
+def _is_over(one: Chosen, visit: Visit) -> bool:
+    """Whether the Slot is held by a hold that is over."""
+    slot = one.stored.resource if one.stored else None
+    return slot is not None and holds.is_expired(slot, visit.change.now)
+
+
 ARRIVING = frozenset({"in-the-past", "too-soon", "too-far", "off-grid"})
 """What does not refuse a patient who is already there, or an import."""
 
@@ -100,7 +105,7 @@ def time_problems(visit: Visit, chosen: Sequence[Chosen]) -> list[Issue]:
     problems: dict[str, Issue] = {}
     if not visit.moved:
         return []
-    waived = ARRIVING if visit.change.recording or _walks_in(visit) else frozenset()
+    waived = ARRIVING if visit.change.recording or _walks_in(visit) else _undone(visit)
     for one in chosen:
         start, end = span(one) if one.slot_id else (visit.start, visit.end)
         for code in slots.refusals(one.bookable.calendar, start, end, visit.change.now):
@@ -110,15 +115,34 @@ def time_problems(visit: Visit, chosen: Sequence[Chosen]) -> list[Issue]:
     return list(problems.values())
 
 
+UNDOING: Mapping[str, frozenset[str]] = {
+    "cancelled": ARRIVING - {"in-the-past"},
+    "noshow": ARRIVING,
+}
+"""What does not refuse to undo a mistake: the time was the visit's own, by the rules of when it was booked."""
+
+
+def _undone(visit: Visit) -> frozenset[str]:
+    """What is waived for a visit that is put back to the very time that it had."""
+    before = (visit.change.before.resource if visit.change.before else None) or {}
+    if "start" not in before or holds.was_expired(before):
+        return frozenset()
+    same = (instant(before["start"]), instant(before["end"])) == (visit.start, visit.end)
+    return UNDOING.get(before["status"], frozenset()) if same else frozenset()
+
+
 def _walks_in(visit: Visit) -> bool:
     soon = visit.change.now + timedelta(minutes=WALK_IN_MINUTES_MAX)
     return visit.resource["status"] in lifecycle.PRESENT and visit.start <= soon
 
 
-def slot_problems(visit: Visit, chosen: Sequence[Chosen], before: Json | None) -> list[Issue]:
-    """A named Slot must be free or its own already, and the Slots of a Schedule must be exactly the visit's time."""
+def slot_problems(
+    visit: Visit, chosen: Sequence[Chosen], before: Json | None, handed_over: frozenset[str]
+) -> list[Issue]:
+    """A named Slot must be free, the visit's already or handed over to it, and the Slots of a Schedule must be exactly
+    its time."""
     problems = []
-    own = set(slots_of(before, visit.change.policy)) if before and occupies(before) else set()
+    own = set(slots_of(before, visit.change.policy)) if before and occupies(before, visit.change.now) else set()
     spans: dict[str, list[tuple[datetime, datetime]]] = {}
     for index, reference in enumerate(visit.slots):
         one = next((one for one in chosen if f"Slot/{one.slot_id}" == reference), None)
@@ -126,7 +150,7 @@ def slot_problems(visit: Visit, chosen: Sequence[Chosen], before: Json | None) -
             continue
         spans.setdefault(one.bookable.reference, []).append(span(one))
         status = one.stored.resource["status"] if one.stored and one.stored.resource else "free"
-        if one.published and status != "free" and reference not in own:
+        if one.published and status != "free" and reference not in own | handed_over and not _is_over(one, visit):
             text = f"{reference} is {status}."
             problems.append(problem("conflict", text, f"Appointment.slot[{index}]", "slot-not-free"))
     for schedule, times in spans.items():
@@ -139,20 +163,33 @@ def slot_problems(visit: Visit, chosen: Sequence[Chosen], before: Json | None) -
     return problems
 
 
+def unfitting(wanted: Sequence[Claim], taken: Mapping[str, Sequence[Claim]]) -> list[Claim]:
+    """The claims for which there is no room; those of a Schedule itself only if nothing nearer explains it."""
+    full = [one for one in wanted if slots.room_left(taken.get(one.actor, ()), one) < one.units]
+    return [one for one in full if _conflict(one) != "Schedule"] or full
+
+
+def conflict_code(claim: Claim) -> str:
+    """Our code for a claim that does not fit."""
+    return CONFLICT_TEXTS[_conflict(claim)][0]
+
+
+def _conflict(claim: Claim) -> str:
+    return "#day" if claim.actor.endswith("#day") else kind(claim.actor)
+
+
 def conflicts(
     visit: Visit, wanted: Sequence[Claim], taken: Mapping[str, Sequence[Claim]], known: Mapping[str, Json]
 ) -> list[Issue]:
-    """Whose time is taken already. That the Schedule is full is said only if nothing nearer explains it."""
+    """Whose time is taken already."""
     base = visit.change.policy.base
     named = {claimed_as(one.reference, known, base): one.expression for one in visit.participants if one.reference}
     large = [one for one in wanted if one.units > one.capacity]
     if large:
         text = f"The Schedule takes {large[0].capacity} at a time, and {visit.units} patients take part."
         return [problem("business-rule", text, "Appointment.participant", "group-too-large")]
-    full = [one for one in wanted if slots.room_left(taken.get(one.actor, ()), one) < one.units]
-    people = [one for one in full if kind(one.actor) != "Schedule" or one.actor.endswith("#day")]
     problems = []
-    for claim in people or full:
-        code, text = CONFLICT_TEXTS["#day" if claim.actor.endswith("#day") else kind(claim.actor)]
+    for claim in unfitting(wanted, taken):
+        code, text = CONFLICT_TEXTS[_conflict(claim)]
         problems.append(problem("conflict", text, named.get(claim.actor, "Appointment.start"), code))
     return problems

@@ -8,9 +8,9 @@ from datetime import timedelta
 
 from fhir_server.outcome import Issue, Json
 from fhir_server.plan import ById, Claim, Load, Matching, Plan, Stored
-from fhir_server.scheduling import slots
+from fhir_server.scheduling import holds, slots
 from fhir_server.scheduling.elements import claimed_as, instant, is_computed, kind, target, targets
-from fhir_server.scheduling.finding import Bookable, claims_on, codes
+from fhir_server.scheduling.finding import Bookable, claims_together, codes, places_of
 from fhir_server.scheduling.policy import Policy
 from fhir_server.scheduling.visit import Chosen, Participant, Visit, problem, read_participants, slots_of
 
@@ -114,6 +114,28 @@ def _as_stored(one: Chosen, visit: Visit, by_id: Mapping[str, Stored], published
     return replace(one, stored=by_id.get(f"Slot/{one.slot_id}"))
 
 
+def handing_over(visit: Visit, chosen: Sequence[Chosen], owners: frozenset[str]) -> frozenset[str]:
+    """Of the named Slots that took their time themselves (`owners` of claims) those whose writer took it for a visit
+    that names them: a client may make a Slot busy first and then book the Appointment on it.
+
+    Tentative ones that are held; busy ones that are computed and were free a moment ago, or that the Appointment named
+    before it was booked. An EHR's own busy Slot is somebody else's (docs/doors.md).
+    """
+    change = visit.change
+    named_before = slots_of(change.before.resource if change.before else None, change.policy)
+    found = set()
+    for one in chosen:
+        reference, slot = f"Slot/{one.slot_id}", one.stored.resource if one.stored else None
+        if reference not in owners or reference not in visit.slots or one.stored is None or slot is None:
+            continue
+        held = slot["status"] == "busy-tentative" and holds.expires_of(slot) is not None
+        recent = one.stored.updated + timedelta(minutes=change.policy.hold_minutes) > change.now
+        taken = slot["status"] == "busy" and ((is_computed(slot) and recent) or reference in named_before)
+        if held or taken:
+            found.add(reference)
+    return frozenset(found)
+
+
 def _new_slot_id(bookable: Bookable, visit: Visit) -> str | None:
     minutes = (visit.end - visit.start) // timedelta(minutes=1)
     return slots.slot_id(bookable.reference.partition("/")[2], visit.start, minutes)
@@ -152,10 +174,6 @@ def _names(bookable: Bookable, reference: str, policy: Policy) -> bool:
     return reference in set(targets(bookable.calendar.schedule["actor"], policy.base))
 
 
-def places_of(bookable: Bookable) -> set[str]:
-    return {f"Location/{location['id']}" for location in bookable.calendar.locations}
-
-
 def _lacks_schedule(participant: Participant, covered: set[str], known: Mapping[str, Json], base: str) -> bool:
     reference = participant.reference
     if reference is None or reference not in known or participant.required == "information-only":
@@ -165,10 +183,9 @@ def _lacks_schedule(participant: Participant, covered: set[str], known: Mapping[
 
 def wanted_claims(visit: Visit, chosen: Sequence[Chosen], known: Mapping[str, Json]) -> tuple[Claim, ...]:
     """Everything the Appointment takes: its Schedules with their actors, then the participants beside them."""
-    wanted: dict[str, Claim] = {}
-    for one in chosen:
-        for claim in claims_on(one.bookable, visit.start, visit.end, visit.owner, visit.units):
-            wanted[claim.actor] = _joined(wanted[claim.actor], claim) if claim.actor in wanted else claim
+    bookables = [one.bookable for one in chosen]
+    together = claims_together(bookables, visit.start, visit.end, visit.owner, visit.units)
+    wanted = {claim.actor: claim for claim in together}
     first = chosen[0].bookable if chosen else None
     for participant in visit.participants:
         if participant.reference is None or participant.required == "information-only":
@@ -182,16 +199,3 @@ def wanted_claims(visit: Visit, chosen: Sequence[Chosen], known: Mapping[str, Js
             alone = replace(alone, pool=first.reference, capacity=first.calendar.parameters.capacity, units=visit.units)
         wanted.setdefault(actor, alone)
     return tuple(wanted.values())
-
-
-def _joined(one: Claim, other: Claim) -> Claim:
-    """One claim for an actor of two Schedules: the longer buffers, and shared with nobody if the pools differ."""
-    shared = one.pool == other.pool
-    return replace(
-        one,
-        start=min(one.start, other.start),
-        end=max(one.end, other.end),
-        pool=one.pool if shared else None,
-        capacity=one.capacity if shared else 1,
-        units=one.units if shared else 1,
-    )

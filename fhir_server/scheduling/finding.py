@@ -5,9 +5,11 @@ $find-slots, Slot search and read, and booking share these plans, so what is fou
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
 
 from fhir_server.outcome import CANONICAL, FhirError, Json
 from fhir_server.plan import ById, Claim, Claimed, Found, Load, Loaded, Matching, Plan, Stored
@@ -16,8 +18,6 @@ from fhir_server.scheduling.availability import Calendar
 from fhir_server.scheduling.elements import (
     COMPUTED_TAG,
     claimed_as,
-    instant,
-    is_computed,
     kind,
     say,
     target,
@@ -25,15 +25,19 @@ from fhir_server.scheduling.elements import (
 )
 from fhir_server.scheduling.intervals import Interval
 from fhir_server.scheduling.policy import Policy
+from fhir_server.scheduling.preferences import Wishes
+from fhir_server.scheduling.terms import terms_of
 
 REMAINING = f"{CANONICAL}/StructureDefinition/remaining-places"
+ANY = Wishes()
 SLOT_CAPACITY = "http://fhir-registry.smarthealthit.org/StructureDefinition/slot-capacity"
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
     """What is looked for in [start, end). Sets of one kind are alternatives, kinds are all required; empty means
-    any. References are `Type/id`, tokens are index values (`*|code`, `system|code`)."""
+    any. References are `Type/id`, tokens are index values (`*|code`, `system|code`). Slots start before `before`, if it
+    is given, and are as `wishes` say."""
 
     start: datetime
     end: datetime
@@ -43,8 +47,11 @@ class Ask:
     locations: frozenset[str] = frozenset()
     organizations: frozenset[str] = frozenset()
     service_types: frozenset[str] = frozenset()
+    services: frozenset[str] = frozenset()
     specialties: frozenset[str] = frozenset()
     duration_minutes: int | None = None
+    before: datetime | None = None
+    wishes: Wishes = ANY
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,49 +63,8 @@ class Bookable:
     claimed: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """A free Slot, in the order offers are given: by start, then Schedule."""
-
-    start: datetime
-    schedule: str
-    slot: Json
-
-
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """The free Slots in order, the ids of published ones that say free but cannot be booked, and the Schedules that
-    were looked at."""
-
-    offers: Sequence[Offer]
-    withheld: frozenset[str]
-    schedules: frozenset[str]
-
-
-def find(ask: Ask, now: datetime, policy: Policy) -> Plan[Findings]:
-    """Every free Slot that lies in the window. Refuses too many Schedules; the window is its caller's to limit."""
-    schedules = yield from select_schedules(ask, policy)
-    bookables = yield from load_bookables(schedules, policy)
-    claims, stored = yield from _load_taken(bookables, ask, policy.base)
-    offers: list[Offer] = []
-    for bookable in bookables:
-        for offer in _offers(bookable, ask, now, claims, stored.get(bookable.reference, ())):
-            offers.append(offer)
-            if len(offers) > OFFERS_MAX:
-                text = f"More than {OFFERS_MAX} slots are free; ask for a shorter window or fewer schedules."
-                raise FhirError("too-costly", text, "end")
-    offers.sort(key=lambda offer: (offer.start, offer.schedule, offer.slot["id"]))
-    offered = {offer.slot["id"] for offer in offers}
-    published = {slot["id"] for slots in stored.values() for slot in slots if slot["status"] == "free"}
-    looked_at = frozenset(bookable.reference for bookable in bookables)
-    return Findings(offers, frozenset(published - offered), looked_at)
-
-
 YEARS = range(1900, 3000)
 """What can be asked for and booked: a day more or less is then never out of reach."""
-
-OFFERS_MAX = 50_000
-"""Free Slots that one search computes at most."""
 
 
 def refuse_far(start: datetime, end: datetime, where: str) -> None:
@@ -118,23 +84,35 @@ def refuse_window(start: datetime, end: datetime, policy: Policy) -> None:
         raise FhirError("too-costly", text, "end")
 
 
-def select_schedules(ask: Ask, policy: Policy) -> Plan[Sequence[Stored]]:
-    """The Schedules that the references of `ask` allow, or its tokens if it has no references; ordered by id."""
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The Schedules that are looked at, ordered by id, and those asked for by reference that there are not."""
+
+    schedules: Sequence[Stored]
+    unknown: frozenset[str] = frozenset()
+
+
+def select_schedules(ask: Ask, policy: Policy) -> Plan[Selection]:
+    """The Schedules that the references of `ask` allow, or its tokens if it has no references."""
     groups = yield from _actor_groups(ask, policy.base)
     loads: list[Load] = [_by_actor(actors, policy) for actors in groups]
     if ask.schedules:
-        loads.append(ById(ask.schedules))
+        if len(ask.schedules) > policy.schedules_max:
+            raise FhirError("too-costly", f"At most {policy.schedules_max} Schedules can be named at once.", "schedule")
+        found = yield [*loads, ById(ask.schedules)]
+        known = {_reference(one) for one in found[-1] if isinstance(one, Stored)}
+        return Selection(_in_all(found), ask.schedules - known)
     if loads:
-        return _in_all((yield loads))
+        return Selection(_in_all((yield loads)))
     by_token = [
         Matching("Schedule", {code: values}, limit=policy.schedules_max)
         for code, values in (("service-type", ask.service_types), ("specialty", ask.specialties))
         if values
     ]
     if not by_token:
-        return _in_all((yield [Matching("Schedule", {}, limit=policy.schedules_max)]))
+        return Selection(_in_all((yield [Matching("Schedule", {}, limit=policy.schedules_max)])))
     actors = yield from _actors_of_tokens(ask, policy.base)
-    return _in_any((yield [*by_token, _by_actor(actors, policy)]))
+    return Selection(_in_any((yield [*by_token, _by_actor(actors, policy)])))
 
 
 def _by_actor(actors: Iterable[str], policy: Policy) -> Matching:
@@ -157,10 +135,17 @@ def _actor_groups(ask: Ask, base: str) -> Plan[list[set[str]]]:
             Matching(type, {"organization": ask.organizations})
             for type in ("PractitionerRole", "Location", "HealthcareService")
         ]
+    if ask.services:
+        loads["service"] = [Matching("PractitionerRole", {"service": ask.services})]
     batch = [load for each in loads.values() for load in each]
     found = iter((yield batch) if batch else ())
     groups = [set(ask.actors)] if ask.actors else []
-    given = {"practitioner": ask.practitioners, "location": ask.locations, "organization": ask.organizations}
+    given = {
+        "practitioner": ask.practitioners,
+        "location": ask.locations,
+        "organization": ask.organizations,
+        "service": ask.services,
+    }
     for name, each in loads.items():
         groups.append(set(given[name]).union(*(_references(next(found), base) for _ in each)))
     return groups
@@ -193,7 +178,7 @@ def _in_any(found: Found) -> Sequence[Stored]:
     return _distinct(schedule for schedules in found for schedule in schedules)
 
 
-def _distinct(schedules: Iterable[Stored | Claim | str]) -> Sequence[Stored]:
+def _distinct(schedules: Iterable[object]) -> Sequence[Stored]:
     by_id = {schedule.id: schedule for schedule in schedules if isinstance(schedule, Stored)}
     return [by_id[id] for id in sorted(by_id)]
 
@@ -325,16 +310,45 @@ def claims_on(bookable: Bookable, start: datetime, end: datetime, owner: str, un
         Claim(actor, start - before, end + after, owner, start, end, pool, capacity, units)
         for actor in sorted(bookable.claimed)
     ]
-    day = _local_day(bookable.calendar, start)
+    day = local_day(bookable.calendar, start)
     limit = parameters.per_day_max or UNLIMITED
     claims.append(Claim(f"{pool}#day", day.start, day.end, owner, day.start, day.end, pool, limit))
     return tuple(claims)
 
 
-def _local_day(calendar: Calendar, moment: datetime) -> Interval:
+def claims_together(
+    bookables: Sequence[Bookable], start: datetime, end: datetime, owner: str, units: int = 1
+) -> tuple[Claim, ...]:
+    """What one visit on several Schedules takes of all of them: one claim for an actor that they share."""
+    wanted: dict[str, Claim] = {}
+    for bookable in bookables:
+        for claim in claims_on(bookable, start, end, owner, units):
+            wanted[claim.actor] = _joined(wanted[claim.actor], claim) if claim.actor in wanted else claim
+    return tuple(wanted.values())
+
+
+def _joined(one: Claim, other: Claim) -> Claim:
+    """One claim for an actor of two Schedules: the longer buffers, and shared with nobody if the pools differ."""
+    shared = one.pool == other.pool
+    return replace(
+        one,
+        start=min(one.start, other.start),
+        end=max(one.end, other.end),
+        pool=one.pool if shared else None,
+        capacity=one.capacity if shared else 1,
+        units=one.units if shared else 1,
+    )
+
+
+def local_day(calendar: Calendar, moment: datetime) -> Interval:
     """The whole local day of the moment, from midnight to midnight."""
-    midnight = datetime.combine(availability.local_day(moment, calendar.zone), time.min)
-    bounds = (availability.first_instant(wall, calendar.zone) for wall in (midnight, midnight + timedelta(days=1)))
+    return _midnights(availability.local_day(moment, calendar.zone), calendar.zone)
+
+
+@lru_cache(maxsize=1024)
+def _midnights(day: date, zone: ZoneInfo) -> Interval:
+    midnight = datetime.combine(day, time.min)
+    bounds = (availability.first_instant(wall, zone) for wall in (midnight, midnight + timedelta(days=1)))
     return Interval(*bounds)
 
 
@@ -358,62 +372,6 @@ def places_left(taken: Mapping[str, Sequence[Claim]], wanted: Iterable[Claim]) -
     return min(slots.room_left(taken.get(claim.actor, ()), claim) for claim in wanted)
 
 
-def _load_taken(
-    bookables: Sequence[Bookable], ask: Ask, base: str
-) -> Plan[tuple[dict[str, list[Claim]], dict[str, list[Json]]]]:
-    if not bookables:
-        return {}, {}
-    schedules = frozenset(bookable.reference for bookable in bookables)
-    found = yield [
-        load_claims(bookables, (), ask.start, ask.end),
-        Matching("Slot", {"schedule": schedules, "status": OFFERING}, ("start", ask.start, ask.end)),
-    ]
-    published: dict[str, list[Json]] = {}
-    for stored in found[1]:
-        slot = stored.resource if isinstance(stored, Stored) else None
-        if slot and not is_computed(slot):
-            published.setdefault(target(slot["schedule"], base) or "", []).append(slot)
-    return by_actor(found[0]), published
-
-
-def _offers(
-    bookable: Bookable,
-    ask: Ask,
-    now: datetime,
-    taken: Mapping[str, Sequence[Claim]],
-    published: Sequence[Json],
-) -> Iterator[Offer]:
-    """The free Slots of one Schedule: those an EHR published, then the computed ones of other times."""
-    if not _wanted(bookable.calendar, ask):
-        return
-    start = max(ask.start, slots.offered_from(bookable.calendar, now))
-    end = ask.end
-    until = slots.offered_until(bookable.calendar, now) or end
-    seen = set()
-    for slot in published:
-        if slot["status"] != "free":
-            seen.add((instant(slot["start"]), instant(slot["end"])))
-            continue
-        opens, closes = instant(slot["start"]), instant(slot["end"])
-        asked = ask.duration_minutes in (None, (closes - opens) / timedelta(minutes=1))
-        if asked and start <= opens < until and closes <= end and _is_current(bookable.calendar, opens, closes, now):
-            seen.add((opens, closes))
-            if places_left(taken, claims_on(bookable, opens, closes, "")) > 0:
-                yield Offer(opens, bookable.reference, slot)
-    minutes = ask.duration_minutes or bookable.calendar.parameters.duration_minutes
-    for interval in slots.candidates(bookable.calendar, start, end, minutes):
-        if interval.start >= until:
-            return
-        left = places_left(taken, claims_on(bookable, interval.start, interval.end, ""))
-        id = slots.slot_id(bookable.reference.partition("/")[2], interval.start, minutes)
-        if left > 0 and id is not None and (interval.start, interval.end) not in seen:
-            yield Offer(
-                interval.start,
-                bookable.reference,
-                slot_resource(bookable, id, interval.start, interval.end, left),
-            )
-
-
 OFFERING = frozenset({"*|free", "*|entered-in-error"})
 """Published Slots that say something of an offer: that it is one, or that this id is none."""
 
@@ -421,23 +379,28 @@ PUBLISHED_REFUSALS = frozenset({"schedule-inactive", "outside-horizon", "in-the-
 """What can refuse a Slot that an EHR published: its hours are its own."""
 
 
-def _is_current(calendar: Calendar, start: datetime, end: datetime, now: datetime) -> bool:
-    return PUBLISHED_REFUSALS.isdisjoint(slots.refusals(calendar, start, end, now))
-
-
-def _wanted(calendar: Calendar, ask: Ask) -> bool:
-    """Whether the calendar is at an asked place and has an asked service type and specialty."""
+def is_wanted(calendar: Calendar, ask: Ask) -> bool:
+    """Whether the calendar is at an asked place, has an asked service, service type and specialty, and takes such a
+    patient."""
     schedule = calendar.schedule
     places = {f"Location/{location['id']}" for location in calendar.locations}
+    services = {f"HealthcareService/{service['id']}" for service in calendar.services}
     types = schedule.get("serviceType") or [one for service in calendar.services for one in service.get("type", ())]
     specialties = schedule.get("specialty") or [
         one for role in (*calendar.roles, *calendar.services) for one in role.get("specialty", ())
     ]
     return (
         (not ask.locations or not places.isdisjoint(ask.locations))
+        and (not ask.services or not services.isdisjoint(ask.services))
         and (not ask.service_types or not _tokens(types).isdisjoint(ask.service_types))
         and (not ask.specialties or not _tokens(specialties).isdisjoint(ask.specialties))
+        and ask.wishes.taken_by(calendar)
     )
+
+
+def places_of(bookable: Bookable) -> set[str]:
+    """The Locations where the Schedule is, and those that they are part of."""
+    return {f"Location/{location['id']}" for location in bookable.calendar.locations}
 
 
 def codes(concepts: Iterable[Json]) -> set[tuple[str | None, str]]:
@@ -458,11 +421,13 @@ def slot_resource(bookable: Bookable, id: str, start: datetime, end: datetime, l
     calendar = bookable.calendar
     capacity = calendar.parameters.capacity
     slot: Json = {"resourceType": "Slot", "id": id, "meta": {"tag": [COMPUTED_TAG]}}
+    said = []
     if capacity > 1:
-        slot["extension"] = [
-            {"url": SLOT_CAPACITY, "valueInteger": capacity},
-            {"url": REMAINING, "valueUnsignedInt": left},
-        ]
+        said += [{"url": SLOT_CAPACITY, "valueInteger": capacity}, {"url": REMAINING, "valueUnsignedInt": left}]
+    if terms := terms_of(calendar):
+        said.append(terms)
+    if said:
+        slot["extension"] = said
     for element in ("serviceCategory", "serviceType", "specialty"):
         if element in calendar.schedule:
             slot[element] = calendar.schedule[element]

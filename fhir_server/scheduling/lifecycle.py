@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from fhir_server.outcome import Issue
+from fhir_server.outcome import CANONICAL, Issue
 
 Table: TypeAlias = Mapping[str, tuple[str, ...]]
 """From each status to the ones it may move to; staying is always allowed."""
@@ -23,10 +23,11 @@ APPOINTMENT: Table = {
     "arrived": ("booked", "checked-in", "fulfilled", "cancelled", "entered-in-error"),
     "checked-in": ("arrived", "fulfilled", "cancelled", "entered-in-error"),
     "fulfilled": ("entered-in-error",),
-    "cancelled": ("entered-in-error",),
-    "noshow": ("entered-in-error",),
+    "cancelled": ("pending", "booked", "entered-in-error"),
+    "noshow": ("booked", "arrived", "checked-in", "entered-in-error"),
     "entered-in-error": (),
 }
+"""Back from `cancelled` and `noshow` is to undo a mistake: the time must still be there, by all rules of a booking."""
 
 SLOT: Table = {
     "free": ("busy", "busy-tentative", "busy-unavailable", "entered-in-error"),
@@ -105,6 +106,9 @@ class Word:
     also: tuple[tuple[str, str], ...] = ()
     exact: bool = True
 
+
+STATUS_SYSTEM = "http://hl7.org/fhir/appointmentstatus"
+WORD_SYSTEM = f"{CANONICAL}/CodeSystem/appointment-word"
 
 WORDS: tuple[Word, ...] = (
     Word("requested", "Requested", "proposed"),

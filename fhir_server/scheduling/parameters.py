@@ -21,6 +21,8 @@ MEDPLUM_PARAMETERS = "https://medplum.com/fhir/StructureDefinition/SchedulingPar
 OVERRIDE = f"{CANONICAL}/StructureDefinition/availability-override"
 NOT_AVAILABLE = f"{CANONICAL}/StructureDefinition/not-available"
 EFFECTIVE_PERIOD = f"{CANONICAL}/StructureDefinition/effective-period"
+ACCEPTS = f"{CANONICAL}/StructureDefinition/accepts"
+CALENDAR = f"{CANONICAL}/StructureDefinition/calendar"
 TIMEZONE = "http://hl7.org/fhir/StructureDefinition/timezone"
 
 DAY_MINUTES = 24 * 60
@@ -331,6 +333,52 @@ def _check_effective(extension: Json, path: str) -> Iterator[Issue]:
     yield from _check_value(_period, {**extension, "url": "effective-period"}, path)
 
 
+def _check_accepts(extension: Json, path: str) -> Iterator[Issue]:
+    rows = {"newPatients": _boolean, "insurance": _insurance}
+    yield from _check_parts(extension, path, frozenset(rows), once=frozenset({"newPatients"}))
+    yield from _check_rows(rows, extension, path)
+
+
+def _check_calendar(extension: Json, path: str) -> Iterator[Issue]:
+    rows = {"name": _name, "kind": _kind}
+    yield from _check_parts(extension, path, frozenset(rows), once=frozenset(rows))
+    yield from _check_rows(rows, extension, path)
+
+
+def _check_rows(rows: Mapping[str, Callable[[Json], object]], extension: Json, path: str) -> Iterator[Issue]:
+    for index, part in enumerate(extension.get("extension") or ()):
+        if part.get("url") in rows:
+            yield from _check_value(rows[part["url"]], part, f"{path}.extension[{index}]")
+
+
+CALENDAR_KINDS = ("standard", "promotional", "campaign")
+
+
+def _kind(part: Json) -> str:
+    if part.get("valueCode") not in CALENDAR_KINDS:
+        raise ValueError(f"must have a valueCode, one of {', '.join(CALENDAR_KINDS)}")
+    return str(part["valueCode"])
+
+
+def _name(part: Json) -> str:
+    if not isinstance(part.get("valueString"), str):
+        raise ValueError("must have a valueString")
+    return str(part["valueString"])
+
+
+def _boolean(part: Json) -> bool:
+    if not isinstance(part.get("valueBoolean"), bool):
+        raise ValueError("must have a valueBoolean")
+    return bool(part["valueBoolean"])
+
+
+def _insurance(part: Json) -> Json:
+    named = name_reference(part.get("valueReference")) or (part.get("valueCoding") or {}).get("code")
+    if not named:
+        raise ValueError("must have a valueCoding with a code, or a valueReference to an InsurancePlan or Organization")
+    return part
+
+
 def _date(part: Json) -> date:
     value = str(part.get("valueDate"))
     if len(value) != 10:
@@ -359,4 +407,6 @@ _CHECKS: Mapping[str, _Check] = {
     NOT_AVAILABLE: _check_not_available,
     EFFECTIVE_PERIOD: _check_effective,
     TIMEZONE: _check_zone,
+    ACCEPTS: _check_accepts,
+    CALENDAR: _check_calendar,
 }

@@ -24,8 +24,16 @@ class Policy:
     join_window_after_minutes: int = 60
     noshow_waits_for_join_window: bool = True
     encounter_on_arrival: bool = True
+    arrival_minutes_max: int = 2160
+    cancel_after_start: str = "refuse"
     alternatives_count: int = 3
+    hold_minutes: int = 15
+    hold_minutes_max: int = 60
+    hold_total_minutes_max: int = 120
+    holds_per_client_max: int = 10
+    holds_anonymous_max: int = 200
     appointment_hours_max: int = 24
+    series_occurrences_max: int = 100
 
     @property
     def appointment_length_max(self) -> timedelta:
@@ -34,10 +42,24 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
+class Intent:
+    """What a request says beside the resource. `recording` is true for imports, which write down what happened instead
+    of booking it. `token` is that of the owner of a hold; `client` is who asks, whose holds are counted together.
+    `overrides` are the problems that staff waive, and `override_reason` the CodeableConcept that says why. `series` is
+    true for what is done to the Appointments of a series together."""
+
+    recording: bool = False
+    token: str | None = None
+    client: str | None = None
+    overrides: frozenset[str] = frozenset()
+    override_reason: Json | None = None
+    series: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """A write that is asked for: `before` is what is stored (None for a create), `after` what is wanted (None
-    for a delete). `fresh_id` is an id nobody has used, for a resource that the rules add. `recording` is true
-    for imports, which write down what happened instead of booking it."""
+    for a delete). `fresh_id` is an id nobody has used, for a resource that the rules add."""
 
     type: str
     id: str
@@ -46,4 +68,9 @@ class Change:
     now: datetime
     policy: Policy
     fresh_id: str
-    recording: bool = False
+    intent: Intent = Intent()
+
+    @property
+    def recording(self) -> bool:
+        """Whether it is written down what happened elsewhere: rules about notice and the past do not apply."""
+        return self.intent.recording

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from fhir_server.outcome import FhirError, Json
-from fhir_server.plan import ById, Claim, Decision, Event, Matching, Plan, Stored, Write
-from fhir_server.scheduling import lifecycle, slots
+from fhir_server.plan import ById, Claim, Claimed, Decision, Event, Matching, Plan, Stored, Write
+from fhir_server.scheduling import holds, lifecycle, slots
 from fhir_server.scheduling.elements import instant, is_computed, target
-from fhir_server.scheduling.finding import load_bookables, refuse_far
+from fhir_server.scheduling.finding import by_actor, load_bookables, places_left, refuse_far
 from fhir_server.scheduling.policy import Change
+from fhir_server.scheduling.visit import occupies
 
 TAKING = frozenset({"busy", "busy-tentative", "busy-unavailable"})
 
@@ -19,8 +20,9 @@ BOOKED = frozenset({"busy", "busy-tentative"})
 
 
 def decide(change: Change) -> Plan[Decision]:
-    """A busy Slot takes the time of its Schedule's actors as a block; a free one gives it back. Refuses a Slot of no
-    Schedule here, an illegal move, and changing what a live Appointment stands on."""
+    """A busy Slot takes the time of its Schedule's actors as a block; a free one gives it back; one that turns from
+    free to tentative holds it for a while, as $hold does. Refuses a Slot of no Schedule here, an illegal move, a hold
+    of what is taken, and changing what a live Appointment stands on."""
     before = change.before.resource if change.before else None
     after = change.after
     version = change.before.version if change.before else 0
@@ -40,12 +42,30 @@ def decide(change: Change) -> Plan[Decision]:
         text = "The Slot's Schedule does not exist here."
         raise FhirError("not-found", text, "Slot.schedule", problem="schedule-unknown", status=422)
     claims: tuple[Claim, ...] = ()
+    after = after if booked else holds.with_expiry(after, holds.slot_until(change, before, after))
     if _blocks(before, after, booked):
         bookables = yield from load_bookables([one for one in schedules if isinstance(one, Stored)], change.policy)
-        times = instant(after["start"]), instant(after["end"])
-        claims = tuple(Claim(actor, *times, owner, *times, capacity=0) for actor in sorted(bookables[0].claimed))
+        times, until = (instant(after["start"]), instant(after["end"])), holds.expires_of(after)
+        capacity = 0 if until is None else 1
+        actors = sorted(bookables[0].claimed)
+        claims = tuple(Claim(actor, *times, owner, *times, capacity=capacity, expires=until) for actor in actors)
+        allowed = holds.allowance(change, after)
+        if until:
+            yield from _refuse_taken(claims, allowed)
+        claims = (*claims, *allowed)
     event = Event(owner, "update" if before else "create", before["status"] if before else None, after["status"])
     return Decision((Write("Slot", change.id, after, version),), {owner: claims}, (event,))
+
+
+def _refuse_taken(wanted: Sequence[Claim], allowed: Sequence[Claim]) -> Plan[None]:
+    """Refuses to hold what others have, and too many holds."""
+    first = wanted[0]
+    loads = [Claimed(frozenset(one.actor for one in wanted), first.start, first.end)]
+    found = yield [*loads, *(Claimed(frozenset({one.actor}), one.start, one.end) for one in allowed)]
+    taken = by_actor([claim for each in found for claim in each if isinstance(claim, Claim)])
+    holds.refuse_too_many(allowed, taken)
+    if places_left(taken, wanted) < 1:
+        raise FhirError("conflict", "The time of the Slot is taken.", "Slot.status", problem="slot-not-free")
 
 
 def _blocks(before: Json | None, after: Json, booked: Sequence[str]) -> bool:
@@ -77,7 +97,7 @@ def _live_appointments(change: Change) -> Plan[Sequence[str]]:
         for one in found
         if isinstance(one, Stored)
         and one.resource
-        and one.resource["status"] in lifecycle.OCCUPYING
+        and occupies(one.resource, change.now)
         and instant(one.resource["end"]) > change.now
     ]
 

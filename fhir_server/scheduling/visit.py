@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from fhir_server.outcome import FhirError, Issue, Json
 from fhir_server.plan import Stored
-from fhir_server.scheduling import lifecycle, slots
+from fhir_server.scheduling import holds, lifecycle, slots
 from fhir_server.scheduling.elements import instant, kind, target, targets
 from fhir_server.scheduling.finding import Bookable, refuse_far
 from fhir_server.scheduling.policy import Change, Policy
@@ -77,8 +77,8 @@ def read_visit(change: Change, before: Json | None, after: Json) -> Visit:
     named = slots_of(after, change.policy)
     if before and "start" in before and named == slots_of(before, change.policy):
         named = () if (start, end) != (instant(before["start"]), instant(before["end"])) else named
-    moved = not (before and occupies(before)) or time_of(before, change.policy) != time_of(after, change.policy)
-    former = before if before and occupies(before) else None
+    former = before if before and occupies(before, change.now) else None
+    moved = former is None or time_of(former, change.policy) != time_of(after, change.policy)
     return Visit(f"Appointment/{change.id}", start, end, participants, named, moved, former, after, change)
 
 
@@ -92,9 +92,10 @@ def span(one: Chosen) -> tuple[datetime, datetime]:
     return start, start + timedelta(minutes=minutes)
 
 
-def occupies(appointment: Json) -> bool:
-    """Whether the Appointment's status takes up the time of those who take part."""
-    return appointment["status"] in lifecycle.OCCUPYING
+def occupies(appointment: Json, now: datetime) -> bool:
+    """Whether the Appointment takes up the time of those who take part: its status does, and it is no hold that is
+    over."""
+    return appointment["status"] in lifecycle.OCCUPYING and not holds.is_expired(appointment, now)
 
 
 def time_of(appointment: Json, policy: Policy) -> tuple[object, ...]:

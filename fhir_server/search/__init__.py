@@ -14,7 +14,7 @@ from fhir_server.search.parameters import COMMON, SUPPORTED_TYPES, check, parame
 from fhir_server.search.parsing import parse
 from fhir_server.search.query import Query, spell
 from fhir_server.search.referring import referred
-from fhir_server.search.resolving import resolve
+from fhir_server.search.resolving import resolve, resolve_filter
 from fhir_server.search.scope import Scope
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "referred",
     "remaining",
     "resolve",
+    "resolve_filter",
     "spell",
     "supported",
     "weave",

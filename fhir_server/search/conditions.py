@@ -16,7 +16,7 @@ from fhir_server.search.kinds import kind_of
 from fhir_server.search.parameters import known, place
 from fhir_server.search.path import element
 from fhir_server.search.scope import Scope
-from fhir_server.search.step import Step, loads_in
+from fhir_server.search.step import Step, ids_in, loads_in
 from fhir_server.search.text import split
 
 CHAIN_LENGTH_MAX = 8
@@ -125,7 +125,7 @@ def _reverse(scope: Scope, type: str, name: str, value: str, length: int) -> Fil
     if isinstance(filter, Unknown):
         return filter
     sought = Sought(source, filter, place(parameter), beginning=f"{type}/", limit=FOUND_MAX)
-    return limited({"_id": Step((sought,), _ids)})
+    return limited({"_id": Step((sought,), ids_in)})
 
 
 def _targets(scope: Scope, parameter: SearchParameter, modifier: str) -> list[str]:
@@ -168,10 +168,6 @@ def _refer_to(types: Sequence[str]) -> Callable[[Sequence[Sequence[str]]], Any]:
         return one_of([f"{type}/{id}" for type, ids in zip(types, found, strict=True) for id in ids])
 
     return answer
-
-
-def _ids(found: Sequence[Sequence[str]]) -> Any:
-    return one_of([reference.partition("/")[2] for references in found for reference in references])
 
 
 def _compare(scope: Scope, row: ResourceDefinition, parameter: SearchParameter, modifier: str, value: str) -> Filter:

@@ -215,5 +215,6 @@ TESTS: Mapping[str, Mapping[str, Test]] = {
     "quantity": ORDER,
     "phonetic": {"eq": _same},
     "near": {"eq": _same},
+    "state": {"eq": _same},
 }
 """What each kind of parameter can be asked; `pr` can be asked of all."""

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from fhir_server.definitions import SearchParameter
-from fhir_server.search import date, near, number, phonetic, quantity, reference, string, token, uri
+from fhir_server.search import date, near, number, phonetic, quantity, reference, state, string, token, uri
 from fhir_server.search.filters import Filter
 from fhir_server.search.parameters import BY_CODE, Frame, Scalar
 
@@ -36,6 +36,7 @@ KINDS: Mapping[str, Kind] = {
     "uri": Kind(uri.extract, uri.compile, uri.MODIFIERS),
     "phonetic": Kind(phonetic.extract, phonetic.compile, phonetic.MODIFIERS),
     "near": Kind(near.extract, near.compile, near.MODIFIERS),
+    "state": Kind(state.extract, state.compile, state.MODIFIERS),
 }
 
 

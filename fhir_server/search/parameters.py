@@ -63,7 +63,7 @@ COMMON: tuple[SearchParameter, ...] = (
 
 SUPPORTED_TYPES = frozenset({"token", "reference", "date", "string", "number", "quantity", "uri", "composite"})
 
-BY_CODE = frozenset({"phonetic", "near"})
+BY_CODE = frozenset({"phonetic", "near", "state"})
 """Parameters that mean more than their type does."""
 
 
@@ -111,8 +111,8 @@ def check(row: ResourceDefinition) -> None:
 
 
 def below(path: str) -> str:
-    """The expression of what is at a path below any value."""
-    return f"Element.{path}"
+    """The expression of what is at a path below any value, or at any of several with `|` between them."""
+    return " | ".join(f"Element.{each}" for each in path.split(" | "))
 
 
 def place(parameter: SearchParameter) -> str:

@@ -1,6 +1,6 @@
 """Quantity parameters (http://hl7.org/fhir/R4/search.html#quantity).
 
-The index of a quantity is a list of {l, h, u}: the numbers it can be, and the texts of its unit as of a token, where
+The index of a quantity or a range is a list of {l, h, u}: the numbers it can be, and the texts of its unit as of a token, where
 `*|` finds both its code and its unit as written. A quantity with a comparator is a range without end: `<5` is whatever
 is less than 5. A time in units of UCUM has {s: {l, h}} besides, in seconds, and is found by any unit of time; other
 units are not converted.
@@ -15,6 +15,7 @@ from math import inf, nextafter
 from typing import Any
 
 from fhir_server.definitions import SearchParameter
+from fhir_server.outcome import Json
 from fhir_server.search.filters import Filter, beneath, some_element
 from fhir_server.search.number import ONE, compare
 from fhir_server.search.parameters import Frame, Scalar, bad_value, place
@@ -43,9 +44,9 @@ GREATEST = nextafter(inf, 0)
 
 def extract(_: SearchParameter, values: Sequence[Any], __: Frame) -> tuple[list[Any], list[Scalar]]:
     """The quantities that have a number, and their numbers to sort by: times in seconds."""
-    found = [value for value in values if value.get("value") is not None]
-    numbers = [Decimal(str(value["value"])) * _seconds(value.get("system"), value.get("code"), ONE) for value in found]
-    return [_entry(value) for value in found], [float(number) for number in numbers]
+    found = [bounds for value in values if (bounds := _bounds(value))]
+    numbers = [Decimal(str(one["value"])) * _seconds(one.get("system"), one.get("code"), ONE) for one, _ in found]
+    return [_entry(*bounds) for bounds in found], [float(number) for number in numbers]
 
 
 def compile(parameter: SearchParameter, _: str, values: Sequence[str], __: Frame, ___: datetime) -> Filter:
@@ -57,12 +58,31 @@ def _seconds(system: str | None, code: str | None, otherwise: Decimal) -> Decima
     return SECONDS.get(code or "", otherwise) if system == UCUM else otherwise
 
 
-def _entry(value: Any) -> Filter:
-    number, comparator = Decimal(str(value["value"])), value.get("comparator", "")
-    entry = {**_range(number, comparator), "u": _units(value)}
-    if factor := _seconds(value.get("system"), value.get("code"), Decimal(0)):
-        entry["s"] = _range(number * factor, comparator)
+def _bounds(value: Any) -> tuple[Json, Json] | None:
+    """The first and the last of the quantities that it can be; None if it has no number. A range may be open."""
+    if value.get("value") is not None:
+        return value, value
+    low, high = ({} if value.get(end, {}).get("value") is None else value[end] for end in ("low", "high"))
+    if not (low or high):
+        return None
+    return low or {**high, "comparator": "<="}, high or {**low, "comparator": ">="}
+
+
+def _entry(first: Json, last: Json) -> Filter:
+    entry = {**_between(first, last, ONE, ONE), "u": list(dict.fromkeys([*_units(first), *_units(last)]))}
+    factors = [_seconds(one.get("system"), one.get("code"), Decimal(0)) for one in (first, last)]
+    if all(factors):
+        entry["s"] = _between(first, last, *factors)
     return entry
+
+
+def _between(first: Json, last: Json, *factors: Decimal) -> Filter:
+    """From the least that the first can be to the most that the last can be."""
+    low, high = (
+        _range(Decimal(str(one["value"])) * factor, one.get("comparator", ""))
+        for one, factor in zip((first, last), factors, strict=True)
+    )
+    return {"l": low["l"], "h": high["h"]}
 
 
 def _range(number: Decimal, comparator: str) -> Filter:

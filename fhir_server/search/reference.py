@@ -1,7 +1,7 @@
 """Reference parameters (http://hl7.org/fhir/R4/search.html#reference).
 
 The index of a reference is a list of texts: `Type/id` and `*/id` for a resource of ours, the URL as it is
-for any other, and `identifier:` with the texts of a token for a logical reference. `#` says that there is a
+for any other, of a canonical also without its version, and `identifier:` with the texts of a token for a logical reference. `#` says that there is a
 reference, though to nothing that could be asked for: what is contained, or only has a name.
 """
 
@@ -52,7 +52,9 @@ def normalize(reference: str, base: str) -> str:
 
 def _keys(value: Any, base: str) -> Iterator[str]:
     if isinstance(value, str):
-        value = {"reference": value}
+        url, _, version = value.partition("|")
+        yield from _keys({"reference": url}, base)
+        value = {"reference": value if version else ""}
     reference = value.get("reference", "")
     if reference and not reference.startswith("#"):
         reference = normalize(reference, base)

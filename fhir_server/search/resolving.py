@@ -15,13 +15,17 @@ from fhir_server.search.step import Step, visit
 
 
 def resolve(scope: Scope, query: Query) -> Plan[Query]:
-    """The query with a filter that MongoDB understands. Nothing is loaded if there is nothing to resolve; else there
-    is one batch for each step of the longest chain, which begins at its end."""
-    filter = query.filter
+    """The query with a filter that MongoDB understands."""
+    return replace(query, filter=(yield from resolve_filter(scope, query.filter)))
+
+
+def resolve_filter(scope: Scope, filter: Filter) -> Plan[Filter]:
+    """The filter without steps. Nothing is loaded if there is nothing to resolve; else there is one batch for each step
+    of the longest chain, which begins at its end."""
     while steps := _waiting_for_none(filter):
         found = yield [_stored(scope.rows[one.type], one) for step in steps for one in step.sought]
         filter = _answered(filter, steps, iter(found))
-    return replace(query, filter=filter)
+    return filter
 
 
 def _waiting_for_none(filter: Filter) -> list[Step]:

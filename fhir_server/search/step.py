@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fhir_server.plan import Sought
-from fhir_server.search.filters import Filter
+from fhir_server.search.filters import Filter, one_of
 
 JOINING = ("$and", "$or", "$nor")
 
@@ -19,6 +19,11 @@ class Step:
 
     sought: tuple[Sought, ...]
     answer: Callable[[Sequence[Sequence[str]]], Any]
+
+
+def ids_in(found: Sequence[Sequence[str]]) -> Any:
+    """An answer: the ids of the references that were found."""
+    return one_of([reference.partition("/")[2] for references in found for reference in references])
 
 
 def visit(filter: Filter, replaced: Callable[[Step], Any]) -> Filter:

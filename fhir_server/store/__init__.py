@@ -150,7 +150,7 @@ class Store:
         The whole batch is one round trip: all statements are under way together.
         """
         with answering():
-            return await reading.load(self.db, self.frame.rows, loads, self.deadline_seconds)
+            return await reading.load(self.db, self.frame.rows, loads, self.frame.now(), self.deadline_seconds)
 
     async def run(self, plan: Plan[T]) -> T:
         """What the plan returns; whatever it asks for is loaded, batch by batch."""

@@ -113,6 +113,8 @@ def exact(claim: Claim) -> Claim:
         claim.pool,
         claim.capacity,
         claim.units,
+        claim.expires and instant(claim.expires),
+        claim.forced,
     )
 
 
@@ -155,6 +157,8 @@ def pieces(claim: Claim) -> Iterator[Json]:
         "pool": claim.pool,
         "capacity": claim.capacity,
         "units": claim.units,
+        "expires": claim.expires,
+        "forced": claim.forced,
     }
     for day in days(claim.start, claim.end):
         yield {
@@ -172,7 +176,12 @@ def claim_of(piece: Mapping[str, Any]) -> Claim:
     return Claim(actor=piece["actor"], owner=piece["owner"], **piece["claim"])
 
 
-def claims_of(found: Iterable[Mapping[str, Any]]) -> list[Claim]:
-    """The claims whose pieces were found, each once, ordered by actor and start."""
-    claims = {claim_of(piece) for piece in found}
+def claims_of(found: Iterable[Mapping[str, Any]], now: datetime) -> list[Claim]:
+    """The claims whose pieces were found that have not expired, each once, ordered by actor and start."""
+    claims = {claim for piece in found if not has_expired(claim := claim_of(piece), now)}
     return sorted(claims, key=lambda claim: (claim.actor, claim.start, claim.end, claim.owner))
+
+
+def has_expired(claim: Claim, now: datetime) -> bool:
+    """Whether the claim is of a hold that is over."""
+    return claim.expires is not None and claim.expires <= now

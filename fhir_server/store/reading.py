@@ -6,14 +6,29 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from fhir_server import search
 from fhir_server.definitions import ResourceDefinition
 from fhir_server.outcome import FhirError, Json
-from fhir_server.plan import ById, Claim, Claimed, Found, Load, Loaded, Matching, Newest, Referring, Sought, Stored
+from fhir_server.plan import (
+    ById,
+    Claim,
+    Claimed,
+    Counted,
+    Found,
+    Load,
+    Loaded,
+    Matching,
+    Newest,
+    Referring,
+    Sought,
+    Stored,
+)
 from fhir_server.search import Query
 from fhir_server.search.filters import any_of
+from fhir_server.store.counting import count
 from fhir_server.store.documents import DAY, claims_of, day_key, days, stored
 from fhir_server.store.schema import Database, history_name
 
@@ -82,16 +97,20 @@ async def _total(db: Database, query: Query, milliseconds: int) -> int | None:
 
 
 async def load(
-    db: Database, rows: Mapping[str, ResourceDefinition], loads: Sequence[Load], seconds_max: float
+    db: Database,
+    rows: Mapping[str, ResourceDefinition],
+    loads: Sequence[Load],
+    now: datetime,
+    seconds_max: float,
 ) -> Found:
     """What each load names, in the order of the loads, all of it at the same time: one statement for each type that
-    is loaded by id, and one for each other load."""
+    is loaded by id, and one for each other load. What has expired by `now` is not there."""
     milliseconds = max(1, int(seconds_max * 1000))
     references = frozenset().union(*(each.references for each in loads if isinstance(each, ById)))
     others = [each for each in loads if not isinstance(each, ById)]
     named, found = await asyncio.gather(
         _by_id(db, rows, references, milliseconds),
-        asyncio.gather(*(_other(db, rows, each, milliseconds) for each in others)),
+        asyncio.gather(*(_other(db, rows, each, now, milliseconds) for each in others)),
     )
     results = iter(found)
     return [_named(named, each) if isinstance(each, ById) else next(results) for each in loads]
@@ -125,13 +144,16 @@ def _ids_by_type(rows: Mapping[str, ResourceDefinition], references: Iterable[st
 async def _other(
     db: Database,
     rows: Mapping[str, ResourceDefinition],
-    load: Newest | Matching | Referring | Sought | Claimed,
+    load: Newest | Matching | Referring | Sought | Claimed | Counted,
+    now: datetime,
     milliseconds: int,
 ) -> Loaded:
     if isinstance(load, Claimed):
-        return await _claimed(db, load, milliseconds)
+        return await _claimed(db, load, now, milliseconds)
     if isinstance(load, Sought):
         return await _sought(db, load, milliseconds)
+    if isinstance(load, Counted):
+        return await count(db, load, milliseconds)
     if isinstance(load, Newest):
         return await _newest(db, rows, load, milliseconds)
     if isinstance(load, Referring):
@@ -195,7 +217,7 @@ async def _sought(db: Database, load: Sought, milliseconds: int) -> list[str]:
     return sorted(texts)
 
 
-async def _claimed(db: Database, load: Claimed, milliseconds: int) -> list[Claim]:
+async def _claimed(db: Database, load: Claimed, now: datetime, milliseconds: int) -> list[Claim]:
     """Pieces are at most a day long, so one that reaches into the time began less than a day before it."""
     overlap = {"start": {"$lt": load.end}, "end": {"$gt": load.start}}
     count = len(load.actors) * ((load.end - load.start) // DAY + 2)
@@ -205,7 +227,7 @@ async def _claimed(db: Database, load: Claimed, milliseconds: int) -> list[Claim
     else:
         reach = {"start": {"$gt": _earlier(load), "$lt": load.end}, "end": {"$gt": load.start}}
         condition = {**any_of("actor", sorted(load.actors)), **reach}
-    return claims_of(await _documents(db, "claims", condition, milliseconds, CLAIMS_MAX))
+    return claims_of(await _documents(db, "claims", condition, milliseconds, CLAIMS_MAX), now)
 
 
 def _earlier(load: Claimed) -> Any:

@@ -106,7 +106,7 @@ def guards_touched(decision: Decision) -> frozenset[str]:
 async def write(db: Database, session: Session, frame: Frame, order: Order) -> list[Stored]:
     """Writes the order; one Stored for each write. Raises LostRace or Moved before anything is committed."""
     versions = await _versions(db, session, frame, order.decision.writes)
-    occupation = await _occupation(db, session, order.decision)
+    occupation = await _occupation(db, session, order.decision, documents.instant(frame.now()))
     events = _events(order, versions, documents.instant(frame.now()))
     await _write_versions(db, session, versions)
     if occupation.dropped:
@@ -203,10 +203,11 @@ def _statement(version: Version) -> InsertOne[Json] | ReplaceOne[Json] | DeleteO
     return ReplaceOne(current, version.document) if version.document else DeleteOne(current)
 
 
-async def _occupation(db: Database, session: Session, decision: Decision) -> Occupation:
+async def _occupation(db: Database, session: Session, decision: Decision, now: datetime) -> Occupation:
     """The change from the owners' former claims to the wanted ones. LostRace if a new one does not fit.
 
-    A claim that an owner has already stays as it is and is not asked again whether it fits.
+    A claim that an owner has already stays as it is and is not asked again whether it fits. What has expired by `now`
+    on the days that get busier is dropped.
     """
     if not decision.claims:
         return Occupation((), (), frozenset())
@@ -218,8 +219,8 @@ async def _occupation(db: Database, session: Session, decision: Decision) -> Occ
     added = [claim for claim in wanted if claim not in former]
     dropped = [id for claim in former.keys() - set(wanted) for id in former[claim]]
     busier = frozenset(key for claim in added for key in documents.day_keys(claim))
-    await _refuse_crowding(db, session, added, busier, frozenset(dropped))
-    return Occupation(dropped, added, busier)
+    expired = await _refuse_crowding(db, session, added, busier, frozenset(dropped), now)
+    return Occupation([*dropped, *expired], added, busier)
 
 
 def _wanted(decision: Decision) -> list[Claim]:
@@ -228,21 +229,28 @@ def _wanted(decision: Decision) -> list[Claim]:
 
 
 async def _refuse_crowding(
-    db: Database, session: Session, added: Sequence[Claim], busier: Iterable[str], dropped: frozenset[Any]
-) -> None:
-    """LostRace unless each added claim fits with those that stay and with those added before it."""
+    db: Database,
+    session: Session,
+    added: Sequence[Claim],
+    busier: Iterable[str],
+    dropped: frozenset[Any],
+    now: datetime,
+) -> list[Any]:
+    """LostRace unless each added claim fits with those that stay and with those added before it. The ids of the pieces
+    that were in the way only until they expired."""
     if all(claim.capacity == 0 for claim in added):
-        return
+        return []
     found = db["claims"].find({"day": {"$in": sorted(busier)}}, session=session)
-    staying = [piece for piece in await found.to_list(None) if piece["_id"] not in dropped]
+    others_pieces = [piece for piece in await found.to_list(None) if piece["_id"] not in dropped]
     present: dict[str, set[Claim]] = defaultdict(set)
-    for claim in documents.claims_of(staying):
+    for claim in documents.claims_of(others_pieces, now):
         present[claim.actor].add(claim)
     for claim in added:
         others = sorted(present[claim.actor], key=lambda other: other.start)
-        if claim.capacity and room_left(others, claim) < claim.units:
+        if claim.capacity and not claim.forced and room_left(others, claim) < claim.units:
             raise LostRace
         present[claim.actor].add(claim)
+    return [piece["_id"] for piece in others_pieces if documents.has_expired(documents.claim_of(piece), now)]
 
 
 async def _move_guards(db: Database, session: Session, keys: frozenset[str]) -> None:

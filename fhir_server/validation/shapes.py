@@ -41,14 +41,11 @@ _WHEN = (
     *("PC", "PCM", "PCD", "PCV"),
 )
 
-REQUIRED_CODES: Mapping[tuple[str, str], tuple[str, ...]] = {
-    ("Encounter", "status"): _ENCOUNTER_STATUS,
-    ("EncounterStatusHistory", "status"): _ENCOUNTER_STATUS,
-    **{(type, "comparator"): _COMPARATOR for type in ("Quantity", "Age", "Count", "Distance", "Duration")},
-    ("TimingRepeat", "when"): _WHEN,
-    ("CapabilityStatement", "format"): (),
-}
-"""Required bindings whose codes the models do not list, or not wholly; none where any media type is right."""
+_ITEM_TYPE = (
+    *("group", "display", "boolean", "decimal", "integer", "date", "dateTime", "time", "string", "text"),
+    *("url", "choice", "open-choice", "attachment", "reference", "quantity"),
+)
+_UDI_ENTRY_TYPE = ("barcode", "rfid", "manual", "card", "self-reported", "unknown")
 
 _RESOURCE_TYPES = """
     Account ActivityDefinition AdverseEvent AllergyIntolerance Appointment AppointmentResponse
@@ -79,6 +76,18 @@ _RESOURCE_TYPES = """
 """
 RESOURCE_TYPES = frozenset(_RESOURCE_TYPES.split())
 """The resource types of R4 (http://hl7.org/fhir/R4/resourcelist.html)."""
+
+REQUIRED_CODES: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("Encounter", "status"): _ENCOUNTER_STATUS,
+    ("EncounterStatusHistory", "status"): _ENCOUNTER_STATUS,
+    **{(type, "comparator"): _COMPARATOR for type in ("Quantity", "Age", "Count", "Distance", "Duration")},
+    ("TimingRepeat", "when"): _WHEN,
+    ("CapabilityStatement", "format"): (),
+    ("DeviceUdiCarrier", "entryType"): _UDI_ENTRY_TYPE,
+    ("Questionnaire", "subjectType"): (*sorted(RESOURCE_TYPES), "DomainResource", "Resource"),
+    ("QuestionnaireItem", "type"): _ITEM_TYPE,
+}
+"""Required bindings whose codes the models do not list, or not wholly; none where any media type is right."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,23 @@ async def base(mongodb_uri: str, emitted: Emitted) -> AsyncIterator[httpx.AsyncC
 def build(type: str, **more: Any) -> Json:
     """A resource that nobody else has made, with an identifier of its id."""
     id = uuid.uuid4().hex
-    return {**BUILDERS[type](id), "identifier": [{"system": SYSTEM, "value": id}], "language": "en", **more}
+    return {**BUILDERS[type](id), **mark(type, id), "language": "en", **more}
+
+
+def mark(type: str, value: str) -> Json:
+    """The element that nobody else has like this: an identifier, or where there is none, a place."""
+    identifier = {"system": SYSTEM, "value": value}
+    match type:
+        case "Provenance":
+            return {"location": {"reference": f"Location/{value}"}}
+        case "QuestionnaireResponse":
+            return {"identifier": identifier}
+    return {"identifier": [identifier]}
+
+
+def marked(type: str) -> str:
+    """The name of that element."""
+    return next(iter(mark(type, "")))
 
 
 async def put(base: httpx.AsyncClient, type: str, **more: Any) -> Json:
@@ -62,8 +78,16 @@ async def put(base: httpx.AsyncClient, type: str, **more: Any) -> Json:
 
 
 def criteria(resource: Json) -> str:
-    """The search that finds just the resources with this identifier."""
-    return f"identifier={SYSTEM}|{resource['identifier'][0]['value']}"
+    """The search that finds just the resources with this mark."""
+    type = resource["resourceType"]
+    value = resource[marked(type)]
+    one = value[0] if isinstance(value, list) else value
+    return "=".join(sought(type, one["value"] if "value" in one else one["reference"].partition("/")[2]))
+
+
+def sought(type: str, value: str) -> tuple[str, str]:
+    """The search parameter of the mark, and the value that finds it."""
+    return ("location", f"Location/{value}") if type == "Provenance" else ("identifier", f"{SYSTEM}|{value}")
 
 
 def url_of(resource: Json) -> str:
@@ -79,9 +103,9 @@ def without_meta(resource: Json) -> Json:
 
 
 async def twins(base: httpx.AsyncClient, type: str) -> Json:
-    """One of two resources with the same identifier."""
+    """One of two resources with the same mark."""
     one = await put(base, type)
-    await put(base, type, identifier=one["identifier"])
+    await put(base, type, **{marked(type): one[marked(type)]})
     return one
 
 
@@ -161,7 +185,7 @@ async def test_a_method_that_a_path_has_not_is_refused(
 async def test_search_finds_by_get_and_by_post(base: httpx.AsyncClient, type: str) -> None:
     made = await put(base, type)
     got = await base.get(f"/{type}?{criteria(made)}")
-    posted = await base.post(f"/{type}/_search", data={"identifier": f"{SYSTEM}|{made['id']}"})
+    posted = await base.post(f"/{type}/_search", data=dict([sought(type, made["id"])]))
     for response in (got, posted):
         assert response.status_code == 200, response.text
         bundle = response.json()
@@ -188,9 +212,9 @@ async def test_a_summary_is_a_part_and_says_so(base: httpx.AsyncClient, type: st
         assert part["id"] == made["id"]
         text = await one(base, f"{path}_summary=text")
         assert text["text"] == made["text"]
-        assert "identifier" not in text
+        assert marked(type) not in text
         data = await one(base, f"{path}_summary=data")
-        assert data["identifier"] == made["identifier"]
+        assert data[marked(type)] == made[marked(type)]
         assert "text" not in data
         assert await one(base, f"{path}_summary=false") == made
     count = (await base.get(f"/{type}?_id={made['id']}&_summary=count")).json()
@@ -202,8 +226,8 @@ async def test_a_summary_is_a_part_and_says_so(base: httpx.AsyncClient, type: st
 async def test_elements_are_what_was_asked_for_and_what_is_mandatory(base: httpx.AsyncClient, type: str) -> None:
     made = await put(base, type)
     for path in (url_of(made) + "?", f"/{type}?_id={made['id']}&"):
-        part = await one(base, f"{path}_elements=identifier")
-        assert part["identifier"] == made["identifier"]
+        part = await one(base, f"{path}_elements={marked(type)}")
+        assert part[marked(type)] == made[marked(type)]
         assert "language" not in part
         assert SUBSETTED in tags(part)
         assert MANDATORY.get(type, set()) <= set(part)
@@ -215,6 +239,9 @@ MANDATORY = {
     "Appointment": {"status", "participant"},
     "AppointmentResponse": {"appointment", "participantStatus"},
     "Encounter": {"status", "class"},
+    "Provenance": {"target", "recorded", "agent"},
+    "Questionnaire": {"status"},
+    "QuestionnaireResponse": {"status"},
     "Schedule": {"actor"},
     "Slot": {"schedule", "status", "start", "end"},
 }
@@ -365,7 +392,7 @@ async def test_a_conditional_patch_changes_the_only_match(base: httpx.AsyncClien
     assert response.status_code == 200, response.text
     assert response.json()["language"] == "de"
     assert_outcome(await base.patch(f"/{type}?{criteria(twin)}", **patch), 412, "multiple-matches")
-    assert_outcome(await base.patch(f"/{type}?identifier={SYSTEM}|nobody", **patch), 404, "not-found")
+    assert_outcome(await base.patch(f"/{type}?{'='.join(sought(type, 'nobody'))}", **patch), 404, "not-found")
 
 
 # delete
@@ -437,7 +464,7 @@ async def test_a_bundle_does_each_interaction(base: httpx.AsyncClient, type: str
     assert bundle["entry"][2]["response"]["etag"] == 'W/"1"'
     created = bundle["entry"][2]["response"]["location"].removeprefix(BASE).split("/")
     assert created[0] == type
-    assert (await base.get(f"/{type}/{created[1]}")).json()["identifier"] == new["identifier"]
+    assert (await base.get(f"/{type}/{created[1]}")).json()[marked(type)] == new[marked(type)]
     assert (await base.get(f"/{type}/{named['id']}")).status_code == 200
     assert_outcome(await base.get(url_of(gone)), 410, "deleted")
     assert ids(bundle["entry"][4]["resource"]) == [created[1]]

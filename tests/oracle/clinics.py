@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from fhir_server.outcome import CANONICAL
 from tests.oracle.elements import Json
 from tests.oracle.oracle import span
 
@@ -266,6 +267,42 @@ ELEMENTS: dict[str, dict[str, Draw]] = {
         "managingOrganization": maybe(reference("Organization")),
         "link": maybe(several(whole(other=reference("Patient", "RelatedPerson"), type=always("seealso")))),
     },
+    "Device": {
+        "identifier": maybe(several(identifier)),
+        "udiCarrier": maybe(several(whole(deviceIdentifier=text, carrierHRF=maybe(text))), 0.3),
+        "status": maybe(one_of("active", "inactive")),
+        "manufacturer": maybe(text),
+        "modelNumber": maybe(text),
+        "deviceName": maybe(several(whole(name=text, type=always("other")))),
+        "type": maybe(concept),
+        "patient": maybe(reference("Patient"), 0.3),
+        "owner": maybe(reference("Organization")),
+        "location": maybe(reference("Location")),
+        "url": maybe(one_of(*URIS)),
+    },
+    "Questionnaire": {
+        "url": maybe(one_of(*URIS)),
+        "identifier": maybe(several(identifier)),
+        "version": maybe(one_of("1", "2.0", "a|b")),
+        "name": maybe(text),
+        "title": maybe(text),
+        "status": one_of("draft", "active", "retired"),
+        "subjectType": maybe(several(one_of("Patient", "Encounter"))),
+        "date": maybe(one_of(*DATES)),
+        "publisher": maybe(text),
+        "description": maybe(text),
+        "useContext": maybe(several(whole(code=coding, valueCodeableConcept=concept)), 0.5),
+        "jurisdiction": maybe(several(concept), 0.3),
+        "effectivePeriod": maybe(period),
+        "item": several(
+            whole(
+                linkId=lambda random: str(random.randrange(10**12)),
+                definition=maybe(one_of(*URIS)),
+                code=maybe(several(coding)),
+                type=always("string"),
+            )
+        ),
+    },
     "Schedule": {
         **SERVICE,
         "identifier": maybe(several(identifier)),
@@ -333,6 +370,28 @@ ELEMENTS: dict[str, dict[str, Draw]] = {
         "serviceProvider": maybe(reference("Organization")),
         "partOf": maybe(reference("Encounter")),
     },
+    "QuestionnaireResponse": {
+        "identifier": maybe(identifier),
+        "basedOn": maybe(several(reference("CarePlan", "ServiceRequest")), 0.3),
+        "partOf": maybe(several(reference("Observation", "Procedure")), 0.3),
+        "questionnaire": maybe(one_of("http://a.example/p", "http://a.example/p/q", "http://a.example/pq")),
+        "status": one_of("in-progress", "completed", "amended"),
+        "subject": maybe(reference("Patient", "Location")),
+        "encounter": maybe(reference("Encounter")),
+        "authored": maybe(one_of(*DATES, *MOMENTS)),
+        "author": maybe(reference("Practitioner", "Patient", "Device")),
+        "source": maybe(reference("Patient", "Practitioner")),
+    },
+    "Provenance": {
+        "target": several(reference("Patient", "Appointment", "Slot")),
+        "occurred[x]": lambda random: {"occurredDateTime": random.choice(IN_ORDER)},
+        "recorded": one_of(*MOMENTS),
+        "location": maybe(reference("Location"), 0.3),
+        "agent": several(
+            whole(type=maybe(concept), role=maybe(several(concept)), who=reference("Practitioner", "Organization"))
+        ),
+        "entity": maybe(several(whole(role=always("source"), what=reference("Questionnaire", "Schedule"))), 0.3),
+    },
 }
 """What each type is made of; `[x]` draws the elements themselves."""
 
@@ -356,8 +415,13 @@ def _to(*types: str) -> list[Json]:
     return [{"reference": f"{type}/a"} for type in types]
 
 
+HELD = [{"url": f"{CANONICAL}/StructureDefinition/hold-expires", "valueInstant": "2099-03-08T05:00:00Z"}]
+
 BESIDES: dict[str, Json] = {
     "Appointment": {
+        "status": "cancelled",
+        "cancelationReason": {"coding": [{"system": "http://a.example", "code": "pat", "display": "Patient"}]},
+        "extension": HELD,
         "supportingInformation": _to(*ELEMENTS),
         "participant": [{"actor": actor, "status": "tentative"} for actor in _to(*ACTORS)],
     },
@@ -378,6 +442,7 @@ BESIDES: dict[str, Json] = {
         "telecom": [{"system": "email", "value": "zoe@example.org"}, {"system": "phone", "value": "555"}],
     },
     "Schedule": {"actor": _to(*ACTORS)},
+    "Slot": {"extension": HELD},
 }
 """What is seldom drawn, or never, and yet is to be found in what has everything."""
 

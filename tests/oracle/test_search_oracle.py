@@ -58,7 +58,7 @@ def test_the_oracle_knows_every_parameter_that_works() -> None:
         assert set(ELEMENTS[type]) == works - ELSEWHERE, type
 
 
-SEARCHED = {"near": "47.1|8.2|1|km", "phonetic": "Miller"}
+SEARCHED = {"hold-expires": "2099", "near": "47.1|8.2|1|km", "phonetic": "Miller", "state": "cancelled"}
 """How to ask for what the oracle does not evaluate."""
 
 

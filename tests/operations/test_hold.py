@@ -1,0 +1,269 @@
+"""$hold, $release and what becomes of holds: the time is nobody else's until it is booked, given up or over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+
+from fhir_server.scheduling import holds
+from fhir_server.settling import settle
+from fhir_server.store import Store
+from tests.clinic import NOW, appointment, at
+from tests.outcomes import assert_outcome, problems
+
+SetClock = Callable[[datetime], None]
+Json = dict[str, Any]
+
+PATCH = {"content-type": "application/json-patch+json"}
+NINE = "Slot/smith-main.20260303T0900.30"
+LATER = NOW + timedelta(minutes=16)
+
+
+def asked(slot: str = NINE, patient: str = "Patient/ann", **more: str | int) -> Json:
+    given: list[Json] = [
+        {"name": "slot", "valueReference": {"reference": slot}},
+        {"name": "patient", "valueReference": {"reference": patient}},
+    ]
+    for name, value in more.items():
+        given.append({"name": name, "valuePositiveInt" if isinstance(value, int) else "valueString": value})
+    return {"resourceType": "Parameters", "parameter": given}
+
+
+async def hold(client: httpx.AsyncClient, **more: Any) -> httpx.Response:
+    return await client.post("/Appointment/$hold", json=asked(**more))
+
+
+async def free_nine(client: httpx.AsyncClient) -> bool:
+    window = f"start={at('09:00')}&end={at('09:30')}"
+    return bool((await client.get(f"/Schedule/smith-main/$find-slots?{window}")).json()["total"])
+
+
+async def test_b3_a_hold_takes_the_time_and_says_when_it_ends(clinic: httpx.AsyncClient) -> None:
+    response = await hold(clinic)
+    assert response.status_code == 201
+    held, until = response.json(), NOW + timedelta(minutes=15)
+    assert held["status"] == "pending"
+    assert holds.expires_of(held) == until
+    assert parsedate_to_datetime(response.headers["expires"]) == until
+    slot = (await clinic.get(NINE)).json()
+    assert (slot["status"], holds.expires_of(slot)) == ("busy-tentative", until)
+    assert "Patient" not in str(slot)
+    assert not await free_nine(clinic)
+    taken = await clinic.post("/Appointment/$book", json=asked(patient="Patient/bob"))
+    assert_outcome(taken, 409, "conflict")
+
+
+async def test_b3_booking_confirms_the_hold(clinic: httpx.AsyncClient, store: Store, set_clock: SetClock) -> None:
+    held = (await hold(clinic)).json()
+    booked = await clinic.post(f"/Appointment/{held['id']}/$book")
+    assert (booked.status_code, booked.json()["status"]) == (200, "booked")
+    assert holds.expires_of(booked.json()) is None
+    slot = (await clinic.get(NINE)).json()
+    assert (slot["status"], holds.expires_of(slot)) == ("busy", None)
+    set_clock(LATER)
+    assert not await free_nine(clinic)
+    assert [claim["claim"]["expires"] async for claim in store.db["claims"].find()] == [None] * 4
+
+
+async def test_b3_a_hold_that_is_over_holds_nothing_even_if_nobody_put_it_away(
+    clinic: httpx.AsyncClient, store: Store, set_clock: SetClock
+) -> None:
+    held = (await hold(clinic)).json()
+    set_clock(LATER)
+    document = await store.db["Appointment"].find_one({"_id": held["id"]})
+    assert document and document["resource"]["status"] == "pending"
+    clinic.app.state.server.settled.since = NOW  # type: ignore[attr-defined]
+    clinic.app.state.server.settled.until = LATER + timedelta(hours=1)  # type: ignore[attr-defined]
+    assert await free_nine(clinic)
+    assert (await clinic.post("/Appointment/$book", json=asked(patient="Patient/bob"))).status_code == 201
+    claims = await store.db["claims"].find({"actor": "Practitioner/smith"}).to_list(None)
+    assert f"Appointment/{held['id']}" not in {claim["owner"] for claim in claims}
+    clinic.app.state.server.settled.until = None  # type: ignore[attr-defined]
+    assert (await clinic.get(f"/Appointment/{held['id']}")).json()["status"] == "cancelled"
+    assert (await clinic.get(NINE)).json()["status"] == "busy"
+
+
+async def test_b3_whoever_looks_finds_a_hold_that_is_over_cancelled_and_its_slot_free(
+    clinic: httpx.AsyncClient, store: Store, set_clock: SetClock
+) -> None:
+    held = (await hold(clinic)).json()
+    await store.follow(None, 100)
+    set_clock(LATER)
+    found = (await clinic.get("/Appointment?status=cancelled")).json()
+    assert [entry["resource"]["id"] for entry in found["entry"]] == [held["id"]]
+    cancelled = found["entry"][0]["resource"]
+    assert cancelled["cancelationReason"] == holds.reason("hold-expired")
+    assert "extension" not in cancelled
+    assert (await clinic.get(NINE)).json()["status"] == "free"
+    events, _ = await store.follow(None, 100)
+    last = next(one.event for one in reversed(events) if one.event.resource == f"Appointment/{held['id']}")
+    assert (last.old_status, last.new_status, last.reason) == ("pending", "cancelled", "hold-expired")
+
+
+async def test_b3_an_ehrs_own_slot_is_free_again_after_the_hold(
+    clinic: httpx.AsyncClient, set_clock: SetClock
+) -> None:
+    own = {
+        "resourceType": "Slot",
+        "id": "own",
+        "schedule": {"reference": "Schedule/smith-main"},
+        "status": "free",
+        "start": at("18:00"),
+        "end": at("18:30"),
+    }
+    await clinic.put("/Slot/own", json=own)
+    assert (await hold(clinic, slot="Slot/own")).status_code == 201
+    assert (await clinic.get("/Slot/own")).json()["status"] == "busy-tentative"
+    set_clock(LATER)
+    found = (await clinic.get(f"/Slot?status=free&schedule=Schedule/smith-main&start={at('18:00')}")).json()
+    assert [entry["resource"]["id"] for entry in found["entry"] if "id" in entry["resource"]] == ["own"]
+    assert "extension" not in found["entry"][0]["resource"]
+
+
+async def test_b3_a_late_booking_of_an_expired_hold_succeeds_if_the_time_is_still_free(
+    clinic: httpx.AsyncClient, set_clock: SetClock
+) -> None:
+    first, second = (await hold(clinic)).json(), (await hold(clinic, slot=NINE.replace("0900", "0930"))).json()
+    set_clock(LATER)
+    late = await clinic.post(f"/Appointment/{first['id']}/$book")
+    assert (late.status_code, late.json()["status"]) == (200, "booked")
+    assert "cancelationReason" not in late.json()
+    other = asked(slot=NINE.replace("0900", "0930"), patient="Patient/bob")
+    assert (await clinic.post("/Appointment/$book", json=other)).status_code == 201
+    lost = await clinic.post(f"/Appointment/{second['id']}/$book")
+    assert_outcome(lost, 409, "conflict")
+    assert "The nearest free times" in lost.text
+
+
+async def test_b3_a_hold_is_renewed_and_ends_for_good(clinic: httpx.AsyncClient, set_clock: SetClock) -> None:
+    held = (await hold(clinic)).json()
+    moment = NOW
+    for _ in range(10):
+        moment += timedelta(minutes=10)
+        set_clock(moment)
+        renewed = await clinic.post(f"/Appointment/{held['id']}/$hold")
+        assert renewed.status_code == 200, renewed.text
+        assert holds.expires_of(renewed.json()) == moment + timedelta(minutes=15)
+    set_clock(moment + timedelta(minutes=10))
+    assert_outcome(await clinic.post(f"/Appointment/{held['id']}/$hold"), 422, "business-rule")
+    assert (await clinic.post(f"/Appointment/{held['id']}/$book")).status_code == 200
+
+
+async def test_b3_a_hold_is_given_up(clinic: httpx.AsyncClient) -> None:
+    held = (await hold(clinic)).json()
+    released = await clinic.post(f"/Appointment/{held['id']}/$release")
+    assert (released.status_code, released.json()["status"]) == (200, "cancelled")
+    assert released.json()["cancelationReason"] == holds.reason("hold-released")
+    assert await free_nine(clinic)
+    assert_outcome(await clinic.post(f"/Appointment/{held['id']}/$release"), 422, "business-rule")
+
+
+async def test_a_hold_with_a_token_is_changed_by_its_owner_only(clinic: httpx.AsyncClient) -> None:
+    held = (await hold(clinic, token="secret")).json()
+    assert "secret" not in str(held)
+    one = f"/Appointment/{held['id']}"
+    refusals = [
+        await clinic.post(f"{one}/$book"),
+        await clinic.post(f"{one}/$release", json={"resourceType": "Parameters"}),
+        await clinic.post(f"{one}/$hold", headers={"X-Hold-Token": "other"}),
+        await clinic.put(one, json={**held, "status": "booked"}),
+        await clinic.patch(one, json=[{"op": "remove", "path": "/extension"}], headers=PATCH),
+    ]
+    for refused in refusals:
+        assert_outcome(refused, 403, "forbidden")
+    assert problems(refusals[0]) == {"not-the-holder"}
+    kept = (await clinic.get(one)).json()
+    assert kept == held
+    assert (await clinic.put(one, json={**held, "status": "booked"}, headers={"X-Hold-Token": "secret"})).is_success
+
+
+async def test_an_update_does_not_take_the_end_of_a_hold_away(clinic: httpx.AsyncClient) -> None:
+    held = (await hold(clinic)).json()
+    bare = {name: value for name, value in held.items() if name != "extension"}
+    updated = await clinic.put(f"/Appointment/{held['id']}", json={**bare, "comment": "Prefers the window"})
+    assert holds.expires_of(updated.json()) == holds.expires_of(held)
+
+
+async def test_a_hold_is_as_long_as_a_hold_may_be(clinic: httpx.AsyncClient) -> None:
+    assert holds.expires_of((await hold(clinic, minutes=60)).json()) == NOW + timedelta(minutes=60)
+    assert_outcome(await hold(clinic, slot=NINE.replace("0900", "0930"), minutes=61), 422, "value")
+    for seconds, code in ((59, "hold-too-short"), (61 * 60, "hold-too-long")):
+        wanted = holds.ask_for(appointment(at("10:00")), NOW + timedelta(seconds=seconds))
+        refused = await clinic.post("/Appointment", json=wanted)
+        assert_outcome(refused, 422, "business-rule")
+        assert problems(refused) == {code}
+
+
+async def test_a_client_has_so_many_holds_at_a_time(clinic: httpx.AsyncClient, set_clock: SetClock) -> None:
+    slots = [f"Slot/smith-main.2026030{day}T{time}.30" for day in (3, 4) for time in TIMES]
+    held = [await hold(clinic, slot=slot) for slot in slots[:10]]
+    assert [response.status_code for response in held] == [201] * 10
+    refused = await hold(clinic, slot=slots[10])
+    assert_outcome(refused, 429, "throttled")
+    assert (problems(refused), refused.headers["retry-after"]) == ({"too-many-holds"}, "900")
+    assert (await hold(clinic, slot=slots[10], patient="Patient/bob")).status_code == 201
+    await clinic.post(f"/Appointment/{held[0].json()['id']}/$book")
+    assert (await hold(clinic, slot=slots[11])).status_code == 201
+    set_clock(LATER)
+    assert (await hold(clinic, slot=slots[9])).status_code == 201
+
+
+TIMES = ("0900", "0930", "1000", "1030", "1100", "1130")
+
+
+async def test_a_slot_made_tentative_is_a_hold_that_an_appointment_takes_over(
+    clinic: httpx.AsyncClient, set_clock: SetClock
+) -> None:
+    tentative = [{"op": "replace", "path": "/status", "value": "busy-tentative"}]
+    patched = await clinic.patch(f"/{NINE}", json=tentative, headers=PATCH)
+    assert (patched.status_code, holds.expires_of(patched.json())) == (200, NOW + timedelta(minutes=15))
+    assert not await free_nine(clinic)
+    assert_outcome(await clinic.post("/Appointment", json=appointment()), 409, "conflict")
+    named = appointment(slot=[{"reference": NINE}])
+    assert (await clinic.post("/Appointment", json=named)).status_code == 201
+    assert (await clinic.get(NINE)).json()["status"] == "busy"
+    other = NINE.replace("0900", "0930")
+    await clinic.patch(f"/{other}", json=tentative, headers=PATCH)
+    set_clock(LATER)
+    assert (await clinic.get(other)).json()["status"] == "free"
+
+
+async def test_what_is_taken_cannot_be_held(clinic: httpx.AsyncClient) -> None:
+    await clinic.post("/Appointment", json=appointment())
+    tentative = [{"op": "replace", "path": "/status", "value": "busy-tentative"}]
+    overlapping = "Slot/smith-main.20260303T0900.60"
+    refused = await clinic.put(f"/{overlapping}", json={**(await clinic.get(overlapping)).json(), "status": "free"})
+    refused = await clinic.patch(f"/{overlapping}", json=tentative, headers=PATCH)
+    assert_outcome(refused, 409, "conflict", "slot-not-free")
+
+
+async def test_holds_are_looked_at_once_until_one_can_be_over(clinic: httpx.AsyncClient, set_clock: SetClock) -> None:
+    server = clinic.app.state.server  # type: ignore[attr-defined]
+    server.settled.until = None
+    await settle(server)
+    assert server.settled.until == NOW + holds.SHORTEST
+    await hold(clinic, minutes=2)
+    assert server.settled.until == NOW + holds.SHORTEST
+    set_clock(NOW + holds.SHORTEST)
+    await settle(server)
+    assert server.settled.until == NOW + timedelta(minutes=2)
+
+
+async def test_a_mistaken_cancellation_or_no_show_is_undone_where_the_time_is_free(
+    clinic: httpx.AsyncClient, set_clock: SetClock
+) -> None:
+    booked = (await clinic.post("/Appointment", json=appointment())).json()
+    one = f"/Appointment/{booked['id']}"
+    cancel = {"name": "cancelationReason", "valueCodeableConcept": {"text": "Ill"}}
+    await clinic.post(f"{one}/$cancel", json={"resourceType": "Parameters", "parameter": [cancel]})
+    undone = await clinic.put(one, json=booked)
+    assert (undone.status_code, undone.json()["status"]) == (200, "booked")
+    assert not await free_nine(clinic)
+    set_clock(datetime.fromisoformat(at("10:30")))
+    await clinic.put(one, json={**booked, "status": "noshow"})
+    arrived = await clinic.put(one, json={**booked, "status": "arrived"})
+    assert (arrived.status_code, arrived.json()["status"]) == (200, "arrived")
