@@ -25,8 +25,9 @@ run: $(INSTALLED)
 	@exec $(BIN)/fhir-server serve --demo \
 	  $(call option,HOST,--host) $(call option,PORT,--port) $(call option,DATA,--data)
 
+# Each worker has a store of its own; a MongoDB that is given is shared, so that one worker uses it alone.
 test: $(INSTALLED)
-	@exec $(BIN)/python -m pytest $(ARGS)
+	@exec $(BIN)/python -m pytest -n $(if $(MONGODB_URI),0,auto) --dist worksteal $(ARGS)
 
 check: $(INSTALLED)
 	@echo 'ruff check' && $(BIN)/ruff check --quiet .

@@ -1,5 +1,5 @@
 """What the server says in a run, one of each shape, kept for the validator that has the last word
-(tests/clients/test_emitted.py)."""
+(tests/clients/validator.py)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import httpx
 import pytest
 
 from fhir_server import document, markup
+from tests.clients import nodejs
+from tests.clients.validator import problems
 from tests.clinic import Json
 
-LAST = "test_what_the_server_said_in_this_run_is_valid"
-"""The test that comes after all others."""
-
+SHOWN_MAX = 20
 ALIKE_MAX = 8
 BYTES_MAX = 64_000_000
 """How many of one shape are kept, and how much in all."""
@@ -76,6 +76,15 @@ class Emitted:
         """Brings what is kept into the file, for others to read."""
         self._file.flush()
 
+    def faults(self) -> list[str]:
+        """What the validator says against what is kept, the first few of it; nothing where there is no Node.js."""
+        self.flush()
+        try:
+            node = nodejs.runner()
+        except nodejs.Absent:
+            return []
+        return problems(node, self.path)[:SHOWN_MAX] if self.kept else []
+
     def close(self) -> None:
         self._file.close()
 
@@ -95,12 +104,10 @@ def shape_of(value: Any) -> Shape:
 
 @pytest.fixture(scope="session")
 def emitted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emitted]:
-    """What the servers under test said so far."""
+    """What the servers under test said so far. At the end all of it must be valid, or the last test has an error."""
     kept = Emitted(tmp_path_factory.mktemp("emitted") / "said.ndjson")
     yield kept
+    found = kept.faults()
     kept.close()
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.name == LAST)
+    assert not kept.full, "more was said than is kept: raise BYTES_MAX"
+    assert not found, f"what the server said is not valid R4 ({kept.kept} resources):\n" + "\n".join(found)

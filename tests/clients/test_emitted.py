@@ -1,58 +1,22 @@
-"""All that the server says is R4 to a validator that nobody here wrote: validateResource of @medplum/core."""
+"""What the server publishes is R4 to a validator that nobody here wrote, and so is what it says (tests/emitted.py)."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests import emitted as recorder
+from tests.clients.validator import MISTAKES, problems, say
 from tests.clinic import BUILDERS, Json, patient
 from tests.emitted import ALIKE_MAX, Emitted
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = sorted((ROOT / "conformance" / "definitions").glob("*.json"))
-SHOWN_MAX = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Mistake:
-    """What the validator says against a resource that R4 allows, and why it is not so."""
-
-    text: str
-    reason: str
-    allowed: Json
-
-
-MISTAKES = (
-    Mistake(
-        r"^Invalid reference: got \"https?:\"",
-        "It takes what stands before the first slash for the type, also of an absolute reference.",
-        {"resourceType": "Location", "managingOrganization": {"reference": "https://fhir.example/Organization/1"}},
-    ),
-)
-
-
-def say(node: Callable[..., Any], path: Path) -> list[Json]:
-    """What the validator says against the resources of a file: {said, type, text, expression, subsetted} each."""
-    found: list[Json] = node("validate.mjs", str(path))
-    return found
-
-
-def problems(node: Callable[..., Any], path: Path) -> list[str]:
-    """What the validator says, in words, apart from its mistakes, and from invariants that a client has taken elements
-    from with `_elements` or `_summary`: such a resource is marked SUBSETTED."""
-    return [
-        f"{one['expression'] or one['type']}: {one['text']} ({one['said']})"
-        for one in say(node, path)
-        if not any(re.search(mistake.text, one["text"]) for mistake in MISTAKES)
-        and not (one["subsetted"] and one["text"].startswith("Constraint "))
-    ]
 
 
 def written(path: Path, *resources: Json) -> Path:
@@ -115,13 +79,3 @@ def test_the_validator_still_makes_the_mistakes_that_we_know(node: Callable[...,
 def test_what_is_published_is_valid(node: Callable[..., Any], tmp_path: Path) -> None:
     assert PUBLISHED
     assert problems(node, written(tmp_path / "published", *(json.loads(path.read_bytes()) for path in PUBLISHED))) == []
-
-
-def test_what_the_server_said_in_this_run_is_valid(node: Callable[..., Any], emitted: Emitted) -> None:
-    """Comes last (tests/emitted.py)."""
-    if not emitted.kept:
-        pytest.skip("no other test of this run has made the server say anything")
-    emitted.flush()
-    assert not emitted.full, "more was said than is kept: raise BYTES_MAX"
-    found = problems(node, emitted.path)
-    assert not found, f"{len(found)} problems in {emitted.kept} resources:\n" + "\n".join(found[:SHOWN_MAX])
