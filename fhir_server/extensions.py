@@ -145,6 +145,17 @@ EXTENSIONS: tuple[Extension, ...] = (
         value=("unsignedInt",),
     ),
     Extension(
+        "required-form",
+        "A form to be filled in",
+        "A Questionnaire that a patient who books is to answer; without the answers to one that comes before booking "
+        "nothing can be booked.",
+        ("Schedule", "HealthcareService"),
+        (
+            Part("questionnaire", "The canonical URL of the Questionnaire", ("canonical",), 1),
+            Part("when", "`before-booking` or `before-visit`, which it is if nothing says", ("code",)),
+        ),
+    ),
+    Extension(
         "scheduling-parameters",
         "How time is cut into slots",
         "Each part is looked for on the Schedule, then its HealthcareService, then its Organization.",
@@ -161,6 +172,13 @@ EXTENSIONS: tuple[Extension, ...] = (
             Part("capacity", "Patients who can have the same time", ("positiveInt",)),
             Part("maximumPerDay", "Appointments on a local day", ("positiveInt",)),
         ),
+    ),
+    Extension(
+        "telehealth",
+        "By video",
+        "Visits on this Schedule, or for this service, are by video.",
+        ("Schedule", "HealthcareService"),
+        value=("boolean",),
     ),
     Extension(
         "terms",

@@ -8,7 +8,7 @@ it does the reading; a batch is one round trip, so the yields of a rule are its 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeAlias, TypeVar
 
@@ -137,6 +137,10 @@ class Claim:
     units: int = 1
     expires: datetime | None = None
     forced: bool = False
+
+    def renews(self, other: Claim) -> bool:
+        """Whether it is for the same owner and time, only held longer or shorter: it fits where that one was."""
+        return replace(self, expires=other.expires, forced=other.forced) == other
 
 
 @dataclass(frozen=True, slots=True)

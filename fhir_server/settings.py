@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, AliasChoices, Field
+from pydantic import AfterValidator, AliasChoices, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fhir_server.scheduling.policy import Policy
@@ -38,6 +38,15 @@ def _known_origins(text: str) -> str:
         if origin not in ("*", "none") and not re.fullmatch(r"https?://[^/\s]+", origin):
             raise ValueError(f"{origin!r} is no origin; one is https://app.example")
     return text
+
+
+def _with_room(template: str | None) -> str | None:
+    if template is not None and not (template.startswith(("http://", "https://")) and template.count("{room}") == 1):
+        raise ValueError(f"{template!r} is no http(s) URL with {{room}} in it; one is https://meet.example/{{room}}")
+    return template
+
+
+MEETING_SECRET_LENGTH_MIN = 16
 
 
 class Settings(BaseSettings):
@@ -96,6 +105,19 @@ class Settings(BaseSettings):
         62, ge=1, le=366, description="Longest window, in days, that free slots are computed for at once."
     )
     schedules_max: int = Field(200, ge=1, description="Most schedules that free slots are computed for at once.")
+    join_window_before_minutes: int = Field(
+        10, ge=0, le=1440, description="Minutes before the start of a visit by video from which it can be joined."
+    )
+    meeting_url_template: Annotated[str | None, AfterValidator(_with_room)] = Field(
+        None,
+        description="Link to a meeting, with {room} where the name of the room goes: https://meet.example/{room}.",
+    )
+    meeting_secret: str | None = Field(
+        None,
+        min_length=MEETING_SECRET_LENGTH_MIN,
+        repr=False,
+        description="What the names of rooms are made with, the same on all servers; needed for links to meetings.",
+    )
     join_window_after_minutes: int = Field(
         60, ge=0, description="Minutes after the start of an appointment until its join window closes."
     )
@@ -138,6 +160,12 @@ class Settings(BaseSettings):
     )
     log_json: bool = Field(False, description="Whether the log is one JSON object per line.")
 
+    @model_validator(mode="after")
+    def _keeps_rooms_secret(self) -> Self:
+        if self.meeting_url_template and not self.meeting_secret:
+            raise ValueError("meeting_url_template needs a meeting_secret")
+        return self
+
     @property
     def base(self) -> str:
         """The FHIR base URL, without a slash at its end."""
@@ -156,6 +184,9 @@ def policy(settings: Settings) -> Policy:
         schedules_max=settings.schedules_max,
         join_window_after_minutes=settings.join_window_after_minutes,
         noshow_waits_for_join_window=settings.noshow_waits_for_join_window,
+        join_window_before_minutes=settings.join_window_before_minutes,
+        meeting_url_template=settings.meeting_url_template,
+        meeting_secret=settings.meeting_secret or "",
         encounter_on_arrival=settings.encounter_on_arrival,
         arrival_minutes_max=settings.arrival_minutes_max,
         cancel_after_start=settings.cancel_after_start,

@@ -13,8 +13,9 @@ import pytest
 
 from fhir_server import conformance
 from fhir_server.outcome import Json
+from fhir_server.scheduling.telehealth import VIRTUAL_SERVICE
 from fhir_server.settings import Settings
-from tests.clinic import BUILDERS, TUESDAY, WEDNESDAY, appointment, at, patient
+from tests.clinic import BUILDERS, MONDAY, TUESDAY, WEDNESDAY, appointment, at, patient
 from tests.outcomes import assert_outcome
 from tests.patches import FHIR_JSON, FHIR_XML, JSON_PATCH, XML_PATCH, json_patch, operation, parameters, xml_patch
 
@@ -218,6 +219,8 @@ CALLS: dict[str, tuple[str, dict[str, Any]]] = {
     "Appointment/$book": ("POST", BOOKING),
     "Appointment/id/$book": ("POST", {}),
     "Appointment/id/$cancel": ("POST", {"json": CANCELLING}),
+    "Appointment/id/$join": ("GET", {}),
+    "Appointment/$stats": ("GET", SLOTS),
     "ConceptMap/$translate": ("GET", {"params": WORD}),
     "ConceptMap/id/$translate": ("GET", {"params": {"code": "noshow"}}),
     "Schedule/$find-slots": ("GET", {"params": {**SLOTS["params"], "schedule": "Schedule/smith-main"}}),
@@ -241,6 +244,18 @@ OF_EVERY_TYPE: dict[str, tuple[str, dict[str, Any]]] = {
     "validate": ("POST", {}),
 }
 
+PLACES = {"find-slots": "smith-main", "join": "now"}
+"""On which instance the operations are called that need a certain one."""
+
+NOW_BY_VIDEO = appointment(
+    at("07:30", MONDAY),
+    20,
+    status="arrived",
+    extension=[
+        {"url": VIRTUAL_SERVICE, "extension": [{"url": "address", "valueUrl": "https://meet.example/1"}]},
+    ],
+)
+
 READ_ONLY_IDS = {
     "ValueSet": "slotstatus",
     "CodeSystem": "slotstatus",
@@ -256,6 +271,7 @@ async def test_every_operation_that_is_claimed_works_at_each_of_its_levels(
     resource = BUILDERS[type](id) if type in BUILDERS else None
     if resource:
         (await clinic.put(f"/{type}/{id}", json=resource)).raise_for_status()
+    (await clinic.put("/Appointment/now", json={**NOW_BY_VIDEO, "id": "now"})).raise_for_status()
     for claim in (await _claimed(clinic, type)).get("operation", ()):
         code = claim["name"]
         definition = await _definition(clinic, "OperationDefinition", claim["definition"])
@@ -263,7 +279,7 @@ async def test_every_operation_that_is_claimed_works_at_each_of_its_levels(
             if definition[level]:
                 method, call = OF_EVERY_TYPE.get(code) or CALLS[path + code]
                 call = {"json": resource} if code == "validate" else call
-                place = "smith-main" if code == "find-slots" else id
+                place = PLACES.get(code, id)
                 answer = await clinic.request(method, f"/{path.replace('/id/', f'/{place}/')}{code}", **call)
                 assert answer.status_code in (200, 201), (path, code, answer.text)
 

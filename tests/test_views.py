@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -145,3 +148,15 @@ async def test_v1_the_lists_of_a_clinic_come_in_order_with_the_names(ward: httpx
     assert await ids(ward, week) == ["arrived", "in-progress", "patient-confirmed", "booked"]
     assert await ids(ward, f"date={WEDNESDAY}") == []
     assert await ids(ward, "cancelation-reason=pat") == ["cancelled"]
+
+
+async def test_the_requests_of_the_page_are_answered_and_it_explains_every_word(ward: httpx.AsyncClient) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "views.md").read_text("utf-8")
+    requests = re.findall(r"^GET \[base\](/.+)$", page, re.MULTILINE)
+    assert len(requests) > 6
+    for url in requests:
+        answer = await ward.get(url, headers={"Prefer": "handling=strict"})
+        assert answer.status_code == 200, (url, answer.text)
+    [example] = re.findall(r"^```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert (await ward.get(requests[-1])).json() == json.loads(example)
+    assert all(f"| `{word}` |" in page for word in TELLING)

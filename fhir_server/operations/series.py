@@ -131,9 +131,6 @@ class _Wanted:
 
 
 def _refuse_member(appointment: Json) -> None:
-    if "start" not in appointment or "end" not in appointment:
-        text = "A series needs the start and the end of its first Appointment."
-        raise FhirError("required", text, "Appointment.start", status=422)
     if extensions(appointment, series.ORIGINATING):
         text = "An Appointment of another series cannot recur itself: leave out its recurrenceTemplate (R5 app-6)."
         raise FhirError("business-rule", text, "Appointment.extension", problem="not-recurring")

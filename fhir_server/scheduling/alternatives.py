@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from fhir_server.outcome import CANONICAL, FhirError, Issue, Json
 from fhir_server.plan import Claim, Plan
 from fhir_server.scheduling import slots
 from fhir_server.scheduling.checks import TIME_TEXTS
 from fhir_server.scheduling.elements import say
-from fhir_server.scheduling.finding import Bookable, by_actor, claims_on, load_claims, places_left
+from fhir_server.scheduling.finding import Bookable, by_actor, claims_together, load_claims, places_left
+from fhir_server.scheduling.intervals import Interval
 from fhir_server.scheduling.visit import Chosen, Visit
 
 ALTERNATIVE = f"{CANONICAL}/StructureDefinition/alternative"
+
+LOOKS_MAX = 1_000
+"""Times, the nearest first, of which one that is refused looks for free ones."""
 
 
 def refuse(visit: Visit, chosen: Sequence[Chosen], wanted: Sequence[Claim], problems: Sequence[Issue]) -> Plan[None]:
@@ -23,43 +27,49 @@ def refuse(visit: Visit, chosen: Sequence[Chosen], wanted: Sequence[Claim], prob
     status = 409 if all(issue.code in ("conflict", "duplicate") for issue in problems) else 422
     if not chosen or timely.isdisjoint({x for issue in problems for x in (issue.code, issue.problem or "")}):
         raise FhirError.of(problems, status=422)
+    bookables = list({one.bookable.reference: one.bookable for one in chosen}.values())
     start = max(visit.start - timedelta(days=1), visit.change.now)
     end = max(visit.start, visit.change.now) + timedelta(days=14)
-    load = load_claims([one.bookable for one in chosen], (claim.actor for claim in wanted), start, end)
+    load = load_claims(bookables, (claim.actor for claim in wanted), start, end)
     taken = by_actor((yield [load])[0])
-    free = _nearest(visit, chosen[0].bookable, wanted, taken, start, end)
-    raise FhirError.of([*problems, *_alternatives(free, chosen[0].bookable)], status=status)
+    free = _nearest(visit, bookables, wanted, taken, Interval(start, end))
+    raise FhirError.of([*problems, *_alternatives(free, bookables)], status=status)
 
 
 def _nearest(
     visit: Visit,
-    bookable: Bookable,
+    bookables: Sequence[Bookable],
     wanted: Sequence[Claim],
     taken: Mapping[str, Sequence[Claim]],
-    start: datetime,
-    end: datetime,
-) -> list[tuple[datetime, datetime]]:
-    """The bookable times nearest to the one asked for, all the same actors being free; ordered by time."""
+    window: Interval,
+) -> list[Interval]:
+    """The bookable times nearest to the one asked for, on all its Schedules, all the same actors being free; ordered by
+    time."""
+    claimed = frozenset[str]().union(*(bookable.claimed for bookable in bookables))
+    others = [claim for claim in wanted if claim.actor not in claimed and "#day" not in claim.actor]
+    times = sorted(_in_common(visit, bookables, window), key=lambda each: (abs(each.start - visit.start), each.start))
+    free: list[Interval] = []
+    for each in times[:LOOKS_MAX]:
+        if len(free) == visit.change.policy.alternatives_count:
+            break
+        claims = claims_together(bookables, each.start, each.end, visit.owner, visit.units)
+        shifted = (_shifted(claim, each.start - visit.start) for claim in others)
+        if places_left(taken, [*claims, *shifted]) >= visit.units:
+            free.append(each)
+    return sorted(free)
+
+
+def _in_common(visit: Visit, bookables: Sequence[Bookable], window: Interval) -> set[Interval]:
+    """The times as long as the visit that the rules of all the Schedules offer."""
     minutes = max(1, (visit.end - visit.start) // timedelta(minutes=1))
-    calendar = bookable.calendar
-    first = max(start, slots.offered_from(calendar, visit.change.now))
-    until = slots.offered_until(calendar, visit.change.now) or end
-    others = [claim for claim in wanted if claim.actor not in bookable.claimed and "#day" not in claim.actor]
-    free: list[tuple[timedelta, datetime, datetime]] = []
-    for interval in slots.candidates(calendar, first, end, minutes):
-        distance = abs(interval.start - visit.start)
-        if len(free) == visit.change.policy.alternatives_count and distance >= free[-1][0]:
-            if interval.start > visit.start:
-                break
-            continue
-        shift = interval.start - visit.start
-        claims = [
-            *claims_on(bookable, interval.start, interval.end, visit.owner, visit.units),
-            *map(lambda c: _shifted(c, shift), others),
-        ]
-        if interval.start < until and places_left(taken, claims) >= visit.units:
-            free = sorted([*free, (distance, interval.start, interval.end)])[: visit.change.policy.alternatives_count]
-    return sorted((opens, closes) for _, opens, closes in free)
+    offered = []
+    for bookable in bookables:
+        calendar, now = bookable.calendar, visit.change.now
+        first = max(window.start, slots.offered_from(calendar, now))
+        until = slots.offered_until(calendar, now) or window.end
+        found = slots.candidates(calendar, first, window.end, minutes)
+        offered.append({each for each in found if each.start < until})
+    return set.intersection(*offered)
 
 
 def _shifted(claim: Claim, by: timedelta) -> Claim:
@@ -72,24 +82,26 @@ def _shifted(claim: Claim, by: timedelta) -> Claim:
     )
 
 
-def _alternatives(free: Sequence[tuple[datetime, datetime]], bookable: Bookable) -> Iterator[Issue]:
+def _alternatives(free: Sequence[Interval], bookables: Sequence[Bookable]) -> Iterator[Issue]:
     if not free:
         return
-    zone = bookable.calendar.zone
-    said = ", ".join(say(start, zone) for start, _ in free)
+    zone = bookables[0].calendar.zone
+    said = ", ".join(say(each.start, zone) for each in free)
     yield Issue(
         "informational",
         f"The nearest free times: {said}.",
         ("Appointment.start",),
         "alternatives",
         "information",
-        tuple(_alternative(start, end, bookable) for start, end in free),
+        tuple(_alternative(each, bookables) for each in free),
     )
 
 
-def _alternative(start: datetime, end: datetime, bookable: Bookable) -> Json:
-    zone = bookable.calendar.zone
-    id = slots.slot_id(bookable.reference.partition("/")[2], start, (end - start) // timedelta(minutes=1))
-    slot = [{"url": "slot", "valueReference": {"reference": f"Slot/{id}"}}] if id else []
-    period = {"url": "period", "valuePeriod": {"start": say(start, zone), "end": say(end, zone)}}
-    return {"url": ALTERNATIVE, "extension": [*slot, period]}
+def _alternative(time: Interval, bookables: Sequence[Bookable]) -> Json:
+    """The extension of one time, with the Slot of each Schedule."""
+    zone = bookables[0].calendar.zone
+    minutes = (time.end - time.start) // timedelta(minutes=1)
+    ids = (slots.slot_id(bookable.reference.partition("/")[2], time.start, minutes) for bookable in bookables)
+    named = [{"url": "slot", "valueReference": {"reference": f"Slot/{id}"}} for id in ids if id]
+    period = {"url": "period", "valuePeriod": {"start": say(time.start, zone), "end": say(time.end, zone)}}
+    return {"url": ALTERNATIVE, "extension": [*named, period]}

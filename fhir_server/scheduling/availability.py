@@ -42,7 +42,8 @@ class Calendar:
 
     `roles` are the PractitionerRoles that are its actors, or of a Practitioner that is; `services` the
     HealthcareServices that are its actors, else those the roles name; `locations` its Location actors, else
-    the roles' locations, and their partOf parents; `organizations` those that manage it.
+    the roles' locations, else those of its Device actors, and their partOf parents; `organizations` those that manage
+    it.
     """
 
     schedule: Json
@@ -184,6 +185,9 @@ class _Hours:
     last: date
 
 
+EVERY_HOUR = _Hours(frozenset(WEEKDAYS.values()), timedelta(0), DAY, date.min, date.max)
+
+
 @dataclass(frozen=True, slots=True)
 class _Source:
     """Weekly hours by the clock of a zone, that count only within a normal list."""
@@ -204,7 +208,8 @@ class _Source:
 
 def _sources(calendar: Calendar, days: Sequence[date]) -> list[_Source]:
     """Who bears weekly hours. Roles theirs, or the services' if no role has any; services theirs where there
-    are no roles; Locations theirs where there are neither. Hours of the Schedule itself come before all."""
+    are no roles; Locations theirs where there are neither; a Device can be used whenever its place is open. Hours
+    of the Schedule itself come before all."""
     zone = calendar.zone
     own = calendar.parameters.availability
     offered = own or [t for s in calendar.services if s.get("active") is not False for t in _available(s)]
@@ -225,6 +230,8 @@ def _sources(calendar: Calendar, days: Sequence[date]) -> list[_Source]:
     limits = _open_places(calendar, places, days)
     if calendar.services or own:
         return [_Source(_read_hours(offered, zone), zone, limits)]
+    if any(name and name.startswith("Device/") for name in _actors(calendar)):
+        return [_Source((EVERY_HOUR,), zone, limits)]
     return [_Source(*_place_hours(calendar, place), limits) for place in places]
 
 
@@ -337,7 +344,7 @@ def _read_hours(
             continue
         codes = entry.get("daysOfWeek") or WEEKDAYS
         days = frozenset(WEEKDAYS[code] for code in codes if code in WEEKDAYS)
-        read.append(_Hours(days, *bounds, *_effective_days(entry, zone)))
+        read.append(_Hours(days, *bounds, *effective_days(entry, zone)))
     return tuple(read)
 
 
@@ -351,7 +358,7 @@ def _read_bounds(start: object, end: object) -> tuple[timedelta, timedelta]:
     return opens, closes if opens < closes else closes + DAY
 
 
-def _effective_days(entry: Json, zone: ZoneInfo) -> tuple[date, date]:
+def effective_days(entry: Json, zone: ZoneInfo) -> tuple[date, date]:
     """The first and the last local day on which the hours are valid."""
     for extension in extensions(entry, EFFECTIVE_PERIOD):
         span = span_of(extension.get("valuePeriod") or {}, zone)

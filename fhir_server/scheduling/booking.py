@@ -12,12 +12,13 @@ from datetime import datetime, timedelta
 
 from fhir_server.outcome import FhirError, Json
 from fhir_server.plan import ById, Claim, Claimed, Decision, Event, Matching, Newest, Plan, Stored, Write
-from fhir_server.scheduling import encounters, holds, lifecycle
+from fhir_server.scheduling import encounters, forms, holds, lifecycle, telehealth
 from fhir_server.scheduling.alternatives import refuse
 from fhir_server.scheduling.checks import (
     CONFLICT_TEXTS,
     TIME_TEXTS,
     conflicts,
+    crowded,
     people_problems,
     slot_problems,
     time_problems,
@@ -135,22 +136,25 @@ def _book(
     problems += people_problems(visit, chosen, known)
     problems += time_problems(visit, chosen)
     problems += slot_problems(visit, chosen, before, handed_over)
-    problems += conflicts(visit, wanted, taken, known)
-    standing = [one for one in problems if one.problem not in change.intent.overrides & OVERRIDABLE]
+    unheld = [claim for claim in wanted if not any(map(claim.renews, taken.get(claim.actor, ())))]
+    problems += conflicts(visit, unheld, taken, known)
+    unanswered = yield from forms.problems(visit, chosen)
+    standing = [one for one in (*problems, *unanswered) if one.problem not in change.intent.overrides & OVERRIDABLE]
     if standing:
         yield from refuse(visit, chosen, wanted, standing)
-    if problems:
-        wanted = tuple(replace(claim, forced=True) for claim in wanted)
+    full = crowded(unheld, taken)
+    wanted = tuple(replace(claim, forced=claim in full) for claim in wanted)
     writes = _take_slots(visit, chosen, taken)
     on = [f"Slot/{one.slot_id}" for one in chosen if one.slot_id]
     left = [one for one in _slots_held(before, change) if one not in on]
     freed = yield from _free_slots(left, visit.owner, change)
     claims = {visit.owner: (*_until(wanted, after), *allowed), **dict.fromkeys(handed_over, ())}
-    return _on_slots(_ask_again(visit), on, change), claims, (*writes, *freed)
+    booked = telehealth.with_link(_on_slots(_ask_again(visit), on, change), visit, chosen)
+    return booked, claims, (*writes, *freed)
 
 
-OVERRIDABLE = frozenset({*TIME_TEXTS, *(code for code, _ in CONFLICT_TEXTS.values()), "slot-not-free"})
-"""What staff may waive: when something is possible and who is taken, never who somebody is."""
+OVERRIDABLE = frozenset({*TIME_TEXTS, *(code for code, _ in CONFLICT_TEXTS.values()), "slot-not-free", "form-required"})
+"""What staff may waive: when something is possible, who is taken and what is asked, never who somebody is."""
 
 
 def _until(wanted: Iterable[Claim], appointment: Json) -> Iterator[Claim]:

@@ -10,11 +10,11 @@ from fhir_server.outcome import Issue, Json
 from fhir_server.plan import Claim
 from fhir_server.scheduling import holds, lifecycle, slots
 from fhir_server.scheduling.elements import claimed_as, instant, kind, say, target
-from fhir_server.scheduling.finding import PUBLISHED_REFUSALS, places_of
+from fhir_server.scheduling.finding import INACTIVE, PUBLISHED_REFUSALS, places_of
 from fhir_server.scheduling.visit import Chosen, Participant, Visit, occupies, problem, slots_of, span
 
-SERVED = frozenset({"Patient", "Practitioner", "PractitionerRole", "Location", "HealthcareService"})
-"""Participants of these types must be stored here; others (Device, RelatedPerson) are taken at their word."""
+SERVED = frozenset({"Patient", "Practitioner", "PractitionerRole", "Location", "HealthcareService", "Device"})
+"""Participants of these types must be stored here; others (RelatedPerson) are taken at their word."""
 
 TIME_TEXTS: Mapping[str, str] = {
     "schedule-inactive": "The Schedule is not active.",
@@ -58,6 +58,7 @@ _NOUNS = {
     "PractitionerRole": "practitioner",
     "Location": "location",
     "HealthcareService": "service",
+    "Device": "device",
 }
 
 
@@ -69,7 +70,7 @@ def _participant_problems(
     if resource is None:
         yield problem("not-found", f"{reference} does not exist here.", where, f"{noun}-unknown")
         return
-    if resource.get("active") is False or resource.get("status") in ("suspended", "inactive"):
+    if resource.get("active") is False or resource.get("status") in INACTIVE:
         yield problem("business-rule", f"{reference} is not active.", where, f"{noun}-inactive")
     base = visit.change.policy.base
     if noun == "patient" and (owner := target(resource.get("managingOrganization"), base)):
@@ -165,8 +166,13 @@ def slot_problems(
 
 def unfitting(wanted: Sequence[Claim], taken: Mapping[str, Sequence[Claim]]) -> list[Claim]:
     """The claims for which there is no room; those of a Schedule itself only if nothing nearer explains it."""
-    full = [one for one in wanted if slots.room_left(taken.get(one.actor, ()), one) < one.units]
+    full = crowded(wanted, taken)
     return [one for one in full if _conflict(one) != "Schedule"] or full
+
+
+def crowded(wanted: Sequence[Claim], taken: Mapping[str, Sequence[Claim]]) -> list[Claim]:
+    """All the claims for which there is no room."""
+    return [one for one in wanted if slots.room_left(taken.get(one.actor, ()), one) < one.units]
 
 
 def conflict_code(claim: Claim) -> str:

@@ -25,7 +25,7 @@ def load_named(visit: Visit) -> Plan[tuple[dict[str, Json], dict[str, Stored], S
     known = {f"{one.type}/{one.id}": one.resource for one in found if one.resource}
     slots_found = {f"Slot/{one.id}": one for one in found if one.type == "Slot"}
     interest = _interest(references, known, visit.change.policy.base)
-    wanted = {_schedule_of_slot(ref, slots_found, visit.change.policy) for ref in visit.slots} - {None}
+    wanted = {schedule_of_slot(ref, slots_found, visit.change.policy) for ref in visit.slots} - {None}
     schedules = yield [
         ById(frozenset(filter(None, wanted))),
         Matching("Schedule", {"actor": frozenset(interest)}),
@@ -45,7 +45,7 @@ def _interest(references: set[str], known: Mapping[str, Json], base: str) -> set
     return (roles | rooms | people) or sites
 
 
-def _schedule_of_slot(reference: str, stored: Mapping[str, Stored], policy: Policy) -> str | None:
+def schedule_of_slot(reference: str, stored: Mapping[str, Stored], policy: Policy) -> str | None:
     slot = stored.get(reference)
     if slot and slot.resource:
         return target(slot.resource["schedule"], policy.base)
@@ -61,7 +61,7 @@ def choose(
     chosen: list[Chosen] = []
     problems: list[Issue] = []
     for index, reference in enumerate(visit.slots):
-        bookable = by_reference.get(_schedule_of_slot(reference, stored, visit.change.policy) or "")
+        bookable = by_reference.get(schedule_of_slot(reference, stored, visit.change.policy) or "")
         slot = stored.get(reference)
         if bookable is None:
             text = f"{reference} is neither stored nor a computed Slot of a Schedule here."

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from fhir_server.outcome import FhirError, Json
 from fhir_server.plan import ById, Decision, Event, Matching, Plan, Stored, Write
-from fhir_server.scheduling import lifecycle
+from fhir_server.scheduling import lifecycle, telehealth
 from fhir_server.scheduling.elements import instant, kind, say, target, targets
 from fhir_server.scheduling.policy import Change
 
@@ -52,11 +52,9 @@ def follow_appointment(change: Change, before: Json | None, after: Json | None) 
         return (*begun, *_moves([one for one in going if _status(one) == "planned"], "arrived", change))
     if new == "fulfilled":
         return _moves(going, "finished", change)
-    _refuse_begun(change, new, going)
     if new == "booked":
-        return _moves(
-            [one for one in going if old in lifecycle.PRESENT and _status(one) != "planned"], "cancelled", change
-        )
+        going = [one for one in going if old in lifecycle.PRESENT and _status(one) != "planned"]
+    _refuse_begun(change, new, going)
     return _moves(going, "cancelled", change)
 
 
@@ -131,7 +129,7 @@ def _begin(change: Change, appointment: Json, reference: str, patient: Json | No
     encounter: Json = {
         "resourceType": "Encounter",
         "status": "arrived",
-        "class": CLASS["virtual" if _is_virtual(appointment) else "ambulatory"],
+        "class": CLASS["virtual" if telehealth.is_virtual(appointment) else "ambulatory"],
     }
     if "serviceType" in appointment:
         encounter["type"] = appointment["serviceType"]
@@ -156,14 +154,6 @@ def _begin(change: Change, appointment: Json, reference: str, patient: Json | No
 def _is(actor: Json, base: str, *types: str) -> bool:
     found = target(actor, base)
     return found is not None and kind(found) in types
-
-
-def _is_virtual(appointment: Json) -> bool:
-    codings = [coding for one in appointment.get("serviceType", ()) for coding in one.get("coding", ())]
-    extensions = appointment.get("extension", ())
-    return any(coding.get("code") in ("VR", "telehealth") for coding in codings) or any(
-        "virtualService" in one.get("url", "") for one in extensions
-    )
 
 
 def _move(stored: Stored, status: str, change: Change) -> Write:
@@ -211,7 +201,8 @@ def keep_history(before: Json, after: Json, change: Change) -> Json:
     if moved and before.get("statusHistory") == after.get("statusHistory"):
         kept = {**after, "statusHistory": with_status(before, after["status"], change)["statusHistory"]}
     if before.get("location") != after.get("location") and after["status"] in lifecycle.UNDER_WAY:
-        kept = {**kept, "location": list(_places(before, after, change))}
+        places = list(_places(before, after, change))
+        kept = {**kept, "location": places} if places else kept
     return kept
 
 

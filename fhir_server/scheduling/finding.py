@@ -211,10 +211,13 @@ def load_bookables(
 
 def _learn(known: dict[str, Json], found: Found) -> None:
     stored = (one for each in found for one in each if isinstance(one, Stored))
-    known.update((_reference(one), one.resource) for one in stored if one.resource)
+    for one in stored:
+        if one.resource:
+            known.setdefault(_reference(one), one.resource)
 
 
 _NAMES: Mapping[str, tuple[str, ...]] = {
+    "Device": ("owner", "location"),
     "PractitionerRole": ("practitioner", "organization", "location", "healthcareService"),
     "Location": ("managingOrganization", "partOf"),
     "HealthcareService": ("providedBy", "location"),
@@ -247,9 +250,11 @@ def _bookable(schedule: Stored, known: Mapping[str, Json], policy: Policy) -> Bo
     roles = [role if _has_person(role, known, base) else {**role, "active": False} for role in roles]
     services = [ref for ref in actors if kind(ref) == "HealthcareService"]
     services = services or [ref for role in roles for ref in targets(role.get("healthcareService", ()), base)]
+    devices = [known[ref] for ref in actors if kind(ref) == "Device" and ref in known]
     places = places or [ref for role in roles for ref in targets(role.get("location", ()), base)]
+    places = places or [ref for one in devices for ref in targets([one.get("location", {})], base)]
     locations = _with_parents(places, known, base)
-    owners = [role.get("organization") for role in roles]
+    owners = [role.get("organization") for role in roles] + [device.get("owner") for device in devices]
     owners += [location.get("managingOrganization") for location in locations]
     owners += [known[ref].get("providedBy") for ref in services if ref in known]
     organizations = _with_parents(targets(filter(None, owners), base), known, base)
@@ -272,7 +277,11 @@ def _bookable(schedule: Stored, known: Mapping[str, Json], policy: Policy) -> Bo
 
 
 def _is_active(resource: Json) -> bool:
-    return resource.get("active") is not False and resource.get("status") not in ("suspended", "inactive")
+    return resource.get("active") is not False and resource.get("status") not in INACTIVE
+
+
+INACTIVE = frozenset({"suspended", "inactive", "entered-in-error"})
+"""The statuses in which a Location or a Device cannot be booked."""
 
 
 def _has_person(role: Json, known: Mapping[str, Json], base: str) -> bool:

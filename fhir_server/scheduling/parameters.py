@@ -23,6 +23,7 @@ NOT_AVAILABLE = f"{CANONICAL}/StructureDefinition/not-available"
 EFFECTIVE_PERIOD = f"{CANONICAL}/StructureDefinition/effective-period"
 ACCEPTS = f"{CANONICAL}/StructureDefinition/accepts"
 CALENDAR = f"{CANONICAL}/StructureDefinition/calendar"
+REQUIRED_FORM = f"{CANONICAL}/StructureDefinition/required-form"
 TIMEZONE = "http://hl7.org/fhir/StructureDefinition/timezone"
 
 DAY_MINUTES = 24 * 60
@@ -345,6 +346,14 @@ def _check_calendar(extension: Json, path: str) -> Iterator[Issue]:
     yield from _check_rows(rows, extension, path)
 
 
+def _check_form(extension: Json, path: str) -> Iterator[Issue]:
+    rows = {"questionnaire": _questionnaire, "when": _when}
+    yield from _check_parts(extension, path, frozenset(rows), once=frozenset(rows))
+    if not extensions(extension, "questionnaire"):
+        yield Issue("required", "required-form must have a questionnaire", (path,))
+    yield from _check_rows(rows, extension, path)
+
+
 def _check_rows(rows: Mapping[str, Callable[[Json], object]], extension: Json, path: str) -> Iterator[Issue]:
     for index, part in enumerate(extension.get("extension") or ()):
         if part.get("url") in rows:
@@ -358,6 +367,21 @@ def _kind(part: Json) -> str:
     if part.get("valueCode") not in CALENDAR_KINDS:
         raise ValueError(f"must have a valueCode, one of {', '.join(CALENDAR_KINDS)}")
     return str(part["valueCode"])
+
+
+BEFORE_BOOKING, BEFORE_VISIT = "before-booking", "before-visit"
+
+
+def _when(part: Json) -> str:
+    if part.get("valueCode") not in (BEFORE_BOOKING, BEFORE_VISIT):
+        raise ValueError(f"must have a valueCode, {BEFORE_BOOKING} or {BEFORE_VISIT}")
+    return str(part["valueCode"])
+
+
+def _questionnaire(part: Json) -> str:
+    if not isinstance(part.get("valueCanonical"), str):
+        raise ValueError("must have a valueCanonical, the url of a Questionnaire")
+    return str(part["valueCanonical"])
 
 
 def _name(part: Json) -> str:
@@ -409,4 +433,5 @@ _CHECKS: Mapping[str, _Check] = {
     TIMEZONE: _check_zone,
     ACCEPTS: _check_accepts,
     CALENDAR: _check_calendar,
+    REQUIRED_FORM: _check_form,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -23,6 +23,9 @@ class Policy:
     schedules_max: int = 200
     join_window_after_minutes: int = 60
     noshow_waits_for_join_window: bool = True
+    join_window_before_minutes: int = 10
+    meeting_url_template: str | None = None
+    meeting_secret: str = field(default="", repr=False)
     encounter_on_arrival: bool = True
     arrival_minutes_max: int = 2160
     cancel_after_start: str = "refuse"

@@ -136,6 +136,8 @@ def _dates(template: Template, first: date, most: int) -> list[date]:
     if template.dates:
         if early := [day for day in template.dates if day < first]:
             raise _refused(template, f"{early[0]} is before the first occurrence, {first}.")
+        if max(template.dates) > LATEST:
+            raise _refused(template, f"{max(template.dates)} is after {LATEST}.", problem="too-far-away")
         return sorted({first, *template.dates})
     week, day = template.nth or (0, 0)
     last = min(template.last or LATEST, LATEST)

@@ -176,7 +176,8 @@ def _place(member: Stored) -> tuple[int, str]:
 
 def goes_along(member: Json, now: datetime) -> bool:
     """Whether a member changes with the others: it is neither past nor over, and nobody has come yet."""
-    return member["status"] in OPEN and ("start" not in member or instant(member["start"]) > now)
+    ahead = "start" not in member or instant(member["start"]) > now
+    return ahead and member["status"] in OPEN and not holds.is_expired(member, now)
 
 
 # Where to

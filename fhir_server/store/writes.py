@@ -206,8 +206,8 @@ def _statement(version: Version) -> InsertOne[Json] | ReplaceOne[Json] | DeleteO
 async def _occupation(db: Database, session: Session, decision: Decision, now: datetime) -> Occupation:
     """The change from the owners' former claims to the wanted ones. LostRace if a new one does not fit.
 
-    A claim that an owner has already stays as it is and is not asked again whether it fits. What has expired by `now`
-    on the days that get busier is dropped.
+    A claim that an owner has already, or renews, is not asked again whether it fits. What has expired by `now` on the
+    days that get busier is dropped.
     """
     if not decision.claims:
         return Occupation((), (), frozenset())
@@ -219,7 +219,9 @@ async def _occupation(db: Database, session: Session, decision: Decision, now: d
     added = [claim for claim in wanted if claim not in former]
     dropped = [id for claim in former.keys() - set(wanted) for id in former[claim]]
     busier = frozenset(key for claim in added for key in documents.day_keys(claim))
-    expired = await _refuse_crowding(db, session, added, busier, frozenset(dropped), now)
+    live = [claim for claim in former if not documents.has_expired(claim, now)]
+    renewed = frozenset(claim for claim in added if any(map(claim.renews, live)))
+    expired = await _refuse_crowding(db, session, added, busier, frozenset(dropped), renewed, now)
     return Occupation([*dropped, *expired], added, busier)
 
 
@@ -234,10 +236,11 @@ async def _refuse_crowding(
     added: Sequence[Claim],
     busier: Iterable[str],
     dropped: frozenset[Any],
+    renewed: frozenset[Claim],
     now: datetime,
 ) -> list[Any]:
-    """LostRace unless each added claim fits with those that stay and with those added before it. The ids of the pieces
-    that were in the way only until they expired."""
+    """LostRace unless each added claim, but for the renewed ones, fits with those that stay and with those added before
+    it. The ids of the pieces that were in the way only until they expired."""
     if all(claim.capacity == 0 for claim in added):
         return []
     found = db["claims"].find({"day": {"$in": sorted(busier)}}, session=session)
@@ -247,7 +250,8 @@ async def _refuse_crowding(
         present[claim.actor].add(claim)
     for claim in added:
         others = sorted(present[claim.actor], key=lambda other: other.start)
-        if claim.capacity and not claim.forced and room_left(others, claim) < claim.units:
+        asked = claim.capacity and not claim.forced and claim not in renewed
+        if asked and room_left(others, claim) < claim.units:
             raise LostRace
         present[claim.actor].add(claim)
     return [piece["_id"] for piece in others_pieces if documents.has_expired(documents.claim_of(piece), now)]

@@ -267,3 +267,20 @@ async def test_a_mistaken_cancellation_or_no_show_is_undone_where_the_time_is_fr
     await clinic.put(one, json={**booked, "status": "noshow"})
     arrived = await clinic.put(one, json={**booked, "status": "arrived"})
     assert (arrived.status_code, arrived.json()["status"]) == (200, "arrived")
+
+
+async def test_a_time_that_a_visit_has_already_is_not_asked_again(clinic: httpx.AsyncClient) -> None:
+    held = (await hold(clinic)).json()
+    block = {
+        "resourceType": "Slot",
+        "id": "block",
+        "schedule": {"reference": "Schedule/smith-main"},
+        "status": "busy-unavailable",
+        "start": at("08:30"),
+        "end": at("10:30"),
+    }
+    assert (await clinic.put("/Slot/block", json=block)).status_code == 201
+    renewed = await clinic.post(f"/Appointment/{held['id']}/$hold")
+    assert renewed.status_code == 200, renewed.text
+    assert (await clinic.post(f"/Appointment/{held['id']}/$book")).status_code == 200
+    assert_outcome(await hold(clinic, slot=NINE.replace("0900", "0930")), 409, "conflict", "practitioner-busy")

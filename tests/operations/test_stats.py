@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 
+from fhir_server.outcome import FhirError
 from fhir_server.plan import Counted, Tally
 from fhir_server.scheduling.statistics import step_minutes, summarize
 from fhir_server.store import Store, counted
@@ -59,7 +60,7 @@ def _what(parts: Json) -> Any:
 
 def past(id: int, random: Random) -> Json:
     """A visit of some day around February, whatever became of it."""
-    start = datetime(2026, 1, 28, tzinfo=UTC) + timedelta(minutes=random.randrange(34 * 24 * 60))
+    start = datetime(2026, 1, 28, tzinfo=UTC) + timedelta(minutes=random.randrange(33 * 24 * 60))
     status = random.choice(["fulfilled", "fulfilled", "noshow", "cancelled", "entered-in-error", "arrived"])
     more: Json = {"id": f"v{id}"}
     if random.random() < 0.5:
@@ -73,7 +74,8 @@ def past(id: int, random: Random) -> Json:
 
 async def transaction(client: httpx.AsyncClient, resources: list[Json]) -> None:
     entries = [
-        {"resource": one, "request": {"method": "PUT", "url": f"{one['resourceType']}/{one['id']}"}} for one in resources
+        {"resource": one, "request": {"method": "PUT", "url": f"{one['resourceType']}/{one['id']}"}}
+        for one in resources
     ]
     response = await client.post("/", json={"resourceType": "Bundle", "type": "transaction", "entry": entries})
     assert response.status_code == 200, response.text
@@ -92,7 +94,9 @@ async def test_v2_statistics_are_those_of_a_slow_count(clinic: httpx.AsyncClient
         visits = [datetime.fromisoformat(one["start"]).astimezone(zone) for one in inside if one["status"] in EXPECTED]
         assert found["total"] == len(inside) > 20
         assert found["status"] == sorted(statuses.items(), key=lambda one: (-one[1], one[0]))
-        assert dict(found["appointment-type"]) == Counter("ROUTINE" if "appointmentType" in one else None for one in inside)
+        assert dict(found["appointment-type"]) == Counter(
+            "ROUTINE" if "appointmentType" in one else None for one in inside
+        )
         assert dict(found["service-type"]) == Counter("video" if "serviceType" in one else None for one in inside)
         reasons = [one["cancelationReason"] for one in inside if one["status"] == "cancelled"]
         assert dict(found["cancelation-reason"]) == Counter("pat" if "coding" in one else None for one in reasons)
@@ -184,17 +188,15 @@ async def test_the_number_of_round_trips_does_not_depend_on_what_is_counted(clin
         ({"start": at("09:00"), "end": at("09:00")}, 400, "value"),
         ({"start": "2025-01-01T00:00:00Z", "end": "2026-01-02T00:00:00.001Z"}, 422, "too-costly"),
         ({"start": "0001-01-01T00:00:00Z", "end": "0001-02-01T00:00:00Z"}, 422, "value"),
-        ({**FEBRUARY, "timezone": "Mars/Olympus"}, 422, "value"),
-        ({**FEBRUARY, "practitioner": "Patient/ann"}, 422, "value"),
+        ({**FEBRUARY, "timezone": "Mars/Olympus"}, 400, "value"),
+        ({**FEBRUARY, "practitioner": "Patient/ann"}, 400, "value"),
         ({**FEBRUARY, "doctor": "smith"}, 400, "invalid"),
     ],
 )
-async def test_what_cannot_be_counted_is_refused(reader: httpx.AsyncClient, query: Json, status: int, code: str) -> None:
-    response = await reader.get("/Appointment/$stats", params=query)
-    if response.status_code != status:
-        assert response.status_code == 400
-        status = 400
-    assert_outcome(response, status, code)
+async def test_what_cannot_be_counted_is_refused(
+    reader: httpx.AsyncClient, query: Json, status: int, code: str
+) -> None:
+    assert_outcome(await reader.get("/Appointment/$stats", params=query), status, code)
 
 
 async def test_a_year_can_be_counted_at_once(reader: httpx.AsyncClient) -> None:
@@ -202,13 +204,15 @@ async def test_a_year_can_be_counted_at_once(reader: httpx.AsyncClient) -> None:
     assert (await stats(reader, **year))["days"] == 366
 
 
-async def test_more_kinds_than_the_limit_are_refused_and_as_many_are_not(store: Store, clinic: httpx.AsyncClient) -> None:
+async def test_more_kinds_than_the_limit_are_refused_and_as_many_are_not(
+    store: Store, clinic: httpx.AsyncClient
+) -> None:
     await transaction(clinic, [past(id, Random(id)) for id in range(8)])
     kinds = (await store.load([Counted("Appointment", {}, ("status",))]))[0]
     assert len(kinds) > 1
     as_many = Counted("Appointment", {}, ("status",), limit=len(kinds))
     assert {one.codes: one.count for one in (await store.load([as_many]))[0]} == {one.codes: one.count for one in kinds}  # type: ignore[union-attr]
-    with pytest.raises(Exception, match="too much"):
+    with pytest.raises(FhirError, match="too much"):
         await store.load([Counted("Appointment", {}, ("status",), limit=len(kinds) - 1)])
     [everything] = (await store.load([Counted("Appointment", {})]))[0]
     assert everything == Tally(8)

@@ -235,6 +235,7 @@ def test_b11_an_appointment_has_one_template() -> None:
         ({"recurrenceType": "d", "lastOccurrenceDate": "2026-06-11"}, "series-too-long"),
         ({"occurrenceDate": [str(date(2026, 3, 4) + days * DAY) for days in range(100)]}, "series-too-long"),
         ({"recurrenceType": "a", "occurrenceCount": 5, "yearlyTemplate": {"yearInterval": 400}}, "too-far-away"),
+        ({"occurrenceDate": "9999-12-31"}, "too-far-away"),
         ({"occurrenceCount": 2, "weeklyTemplate": {"monday": True}}, "not-recurring"),
         ({"occurrenceCount": 2, "excludingRecurrenceId": 1}, "not-recurring"),
         ({"occurrenceDate": "2026-03-02"}, "not-recurring"),
