@@ -24,7 +24,7 @@ from starlette.responses import Response as HttpResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from fhir_server import conformance, document, logs, openapi, patching, routing, settling, wire
+from fhir_server import conformance, document, logs, offering, openapi, patching, routing, settling, wire
 from fhir_server.definitions import Handler, Request, Response
 from fhir_server.outcome import FhirError
 from fhir_server.processes import end_with_parent
@@ -158,7 +158,7 @@ def dispatcher(server: Callable[[], Server]) -> Callable[[Request], Awaitable[Re
     return dispatch
 
 
-SHOWING_HOLDS = frozenset({"Appointment", "Slot", "Schedule", "*"})
+SHOWING_HOLDS = frozenset({"Appointment", "AppointmentResponse", "Slot", "Schedule", "*"})
 """Whoever asks for these sees what is held."""
 
 
@@ -168,7 +168,9 @@ async def _answer(server: Server, request: Request, run: Handler, parameters: Ma
     request.version, request.target = parameters.get("version"), parameters.get("target")
     if {request.type, request.target} & SHOWING_HOLDS or (request.type is None and request.path != "/metadata"):
         await settling.settle(server)
-    return wire.finish(request, await run(server, request))
+    response = await run(server, request)
+    await offering.offer_freed(server)
+    return wire.finish(request, response)
 
 
 _ISSUE_BY_STATUS = {404: "not-found", 405: "not-supported"}

@@ -80,7 +80,8 @@ class ResourceDefinition:
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """A parameter of an operation; `max` is "1" or "*". `search_type` says how a string is to be read. One with
-    `parts` has those instead of a value, and no type."""
+    `parts` has those instead of a value, and no type. `also` are other types that are taken under its name; a Reference
+    that takes an Identifier may be a logical one."""
 
     name: str
     use: Literal["in", "out"]
@@ -90,6 +91,7 @@ class Parameter:
     documentation: str
     search_type: SearchType | None = None
     parts: tuple[Parameter, ...] = ()
+    also: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

@@ -90,7 +90,7 @@ EXCHANGES: Mapping[str, Exchange] = {
 
 READING = Exchange({"200": ""}, refusals=("404", "410", "422"))
 CHANGING = Exchange(
-    {"200": "", "201": ""}, heeded=("If-Match", "Prefer", "Idempotency-Key"), refusals=("404", "410", *DECIDED)
+    {"200": "", "201": "", "202": ""}, heeded=("If-Match", "Prefer", "Idempotency-Key"), refusals=("404", "410", *DECIDED)
 )
 LABELLING = Exchange({"200": ""}, heeded=("If-Match", "Idempotency-Key"), refusals=("404", "410", *DECIDED))
 """What operations have in common that read, that write and answer with what was written, that write and answer with
@@ -99,6 +99,7 @@ something else."""
 MEANINGS: Mapping[str, str] = {
     "200": "Done",
     "201": "Created, the first version",
+    "202": "Asked for; somebody is to confirm it",
     "204": "Done; there is nothing to say",
     "304": "The client has this version already",
     "400": "The request is not as it should be",
@@ -338,7 +339,8 @@ def _posted(operation: Operation, type: str, path: str) -> Json:
     said = _said(type, _name(operation), "POST", path, map(_shared, exchange.heeded), *_results(operation, exchange))
     alone = [one.type for one in _given(operation) if one.type == "Resource" or resource_shape(one.type)]
     needed = any(one.min for one in _given(operation)) and "{id}" not in path
-    return said | {"description": operation.description} | _body(["Parameters", *alone], required=needed)
+    bodies = ["Parameters", *dict.fromkeys(alone)]
+    return said | {"description": operation.description} | _body(bodies, required=needed)
 
 
 def _got(operation: Operation, type: str, path: str) -> Json:

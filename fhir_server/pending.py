@@ -41,6 +41,7 @@ class Pending:
     opens: set[str] = field(default_factory=set)
     sole: dict[str, int] = field(default_factory=dict)
     released: set[str] = field(default_factory=set)
+    freed: list[tuple[datetime, datetime]] = field(default_factory=list)
 
     def add(self, asked: str, decision: Decision) -> None:
         """Lays the decision on what was asked for, a `Type/id`, over those before it."""
@@ -54,6 +55,7 @@ class Pending:
         self.closes = (self.closes - decision.opens) | decision.closes
         self.opens = (self.opens - decision.closes) | decision.opens
         self.sole |= decision.sole
+        self.freed += decision.freed
 
     def decision(self) -> Decision:
         """All of it, to be written at once."""
@@ -64,6 +66,7 @@ class Pending:
             frozenset(self.closes),
             frozenset(self.opens),
             self.sole,
+            tuple(self.freed),
         )
 
     def stored(self, reference: str) -> Stored | None:

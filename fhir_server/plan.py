@@ -177,7 +177,8 @@ class Decision:
     `claims` says what each owner occupies from now on: the owner's former claims are dropped; an owner that is
     not named keeps its own. `closes` names actors of whom nothing can be booked from now on, and nothing is; `opens`
     those of whom it can again. `sole` names conditions that nothing met, each with how often something was made to meet
-    it until then: if that changed, the transaction is a lost race.
+    it until then: if that changed, the transaction is a lost race. `freed` are times (start, end) that are given back,
+    for which somebody may wait.
     """
 
     writes: tuple[Write, ...]
@@ -186,6 +187,7 @@ class Decision:
     closes: frozenset[str] = frozenset()
     opens: frozenset[str] = frozenset()
     sole: Mapping[str, int] = field(default_factory=dict)
+    freed: tuple[tuple[datetime, datetime], ...] = ()
 
 
 Loaded: TypeAlias = Sequence[Stored] | Sequence[Claim] | Sequence[str] | Sequence[Tally]

@@ -131,10 +131,23 @@ class Settings(BaseSettings):
     )
     holds_per_client_max: int = Field(10, ge=1, description="Holds that a client, or else a patient, has at a time.")
     holds_anonymous_max: int = Field(200, ge=1, description="Holds at a time that name neither client nor patient.")
+    proposal_minutes: int = Field(
+        60, ge=1, le=1440, description="Minutes that what `Appointment/$find` proposed can be asked for by its id."
+    )
+    waitlist_offer_minutes: int = Field(
+        60, ge=1, le=10_080, description="Minutes that a time is held for whoever the waiting list offers it to."
+    )
+    waitlist_round_seconds: int = Field(
+        60, ge=1, le=86_400, description="Seconds, at least, between looks for free time for all who wait."
+    )
     sweep_seconds: float = Field(
         15.0, ge=0, le=3600, description="Seconds between looks for holds that are over; 0 leaves it to requests."
     )
     series_occurrences_max: int = Field(100, ge=1, le=366, description="Most occurrences of a series.")
+    overrides: Literal["allow", "deny"] = Field(
+        "allow",
+        description="Whether a booking can waive rules with a reason. Everybody can, as long as nobody logs in.",
+    )
     encounter_on_arrival: bool = Field(True, description="Whether arrival creates the Encounter.")
     arrival_minutes_max: int = Field(
         2160, ge=0, description="Minutes before the start of an appointment from which a patient can arrive for it."
@@ -191,7 +204,9 @@ def policy(settings: Settings) -> Policy:
         arrival_minutes_max=settings.arrival_minutes_max,
         cancel_after_start=settings.cancel_after_start,
         series_occurrences_max=settings.series_occurrences_max,
+        overrides_allowed=settings.overrides == "allow",
         hold_minutes=settings.hold_minutes,
+        waitlist_offer_minutes=settings.waitlist_offer_minutes,
         hold_minutes_max=settings.hold_minutes_max,
         hold_total_minutes_max=settings.hold_total_minutes_max,
         holds_per_client_max=settings.holds_per_client_max,

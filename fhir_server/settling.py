@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from fhir_server import search
+from fhir_server import offering, search
 from fhir_server.outcome import FhirError, Json
 from fhir_server.plan import Stored
-from fhir_server.scheduling import holds
+from fhir_server.scheduling import holds, waiting
 from fhir_server.writing import Server, Unchanged, write
 
 log = structlog.get_logger()
@@ -42,6 +42,7 @@ async def settle(server: Server) -> None:
         if server.settled.covers(now):
             return
         server.settled.since, server.settled.until = now, await _put_away_all(server, now)
+    await offering.offer_freed(server)
 
 
 async def watch(server: Server, seconds: float) -> None:
@@ -50,6 +51,7 @@ async def watch(server: Server, seconds: float) -> None:
         await asyncio.sleep(seconds)
         try:
             await settle(server)
+            await offering.offer_due(server)
         except FhirError as error:
             log.warning("settling", problem=error.issues[0].code)
 
@@ -85,7 +87,7 @@ async def _put_away(server: Server, type: str, id: str) -> bool:
         resource = before.resource if before else None
         if resource is None or not holds.is_expired(resource, server.now()):
             return Unchanged.UNCHANGED
-        return holds.put_away(resource)
+        return waiting.put_away(resource)
 
     try:
         await write(server, type, id, propose)

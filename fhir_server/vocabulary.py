@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from fhir_server import RELEASED, __version__
 from fhir_server.outcome import CANONICAL, PROBLEMS, Json
+from fhir_server.scheduling import overrides, reasons
 from fhir_server.scheduling.elements import COMPUTED_TAG
 from fhir_server.scheduling.explaining import AVAILABILITY_CAUSES, CAUSES
 from fhir_server.scheduling.holds import REASON_TEXTS, REASONS
@@ -59,6 +60,12 @@ def code_systems() -> Iterator[Json]:
         REASON_TEXTS,
     )
     yield _code_system(
+        overrides.REASONS,
+        "Why rules were waived for a booking",
+        "Codes for the parameter override-reason and Provenance.reason.",
+        overrides.REASON_TEXTS,
+    )
+    yield _code_system(
         WORD_SYSTEM,
         "Appointment status words of scheduling products",
         "What other products call the state of an appointment.",
@@ -91,7 +98,7 @@ def value_sets() -> Iterator[Json]:
 
 
 def concept_maps() -> Iterator[Json]:
-    """From the words to Appointment.status, and back."""
+    """From the words to Appointment.status and back, and from IHE's reasons for a cancellation to HL7's."""
     yield publish("ConceptMap", "appointment-word-to-status") | {
         "title": "Status words of scheduling products to Appointment.status",
         "sourceCanonical": WORD_SET,
@@ -117,6 +124,20 @@ def concept_maps() -> Iterator[Json]:
                 "element": [
                     {"code": status, "target": [_to_word(word) for word in WORDS if word.status == status]}
                     for status in APPOINTMENT
+                ],
+            }
+        ],
+    }
+
+    yield publish("ConceptMap", "ihe-status-reason-to-cancellation-reason") | {
+        "title": "IHE's status reasons to HL7's reasons for a cancellation",
+        "group": [
+            {
+                "source": reasons.IHE,
+                "target": reasons.HL7,
+                "element": [
+                    {"code": code, "target": [{"code": reason, "equivalence": "relatedto"}]}
+                    for code, reason in reasons.HL7_OF_IHE.items()
                 ],
             }
         ],

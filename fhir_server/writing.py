@@ -104,6 +104,29 @@ class Settled:
         return self.since is not None and self.until is not None and self.since <= now < self.until
 
 
+FREED_MAX = 1_000
+
+
+@dataclass(slots=True)
+class Freed:
+    """Times that were given back since somebody last looked who waits for them (`offering`), and when that was done for
+    all time. What is too much to remember is left to that."""
+
+    times: tuple[tuple[datetime, datetime], ...] = ()
+    looked: datetime | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def note(self, times: Sequence[tuple[datetime, datetime]]) -> None:
+        """Remembers that these were given back."""
+        if times:
+            self.times = (*self.times, *times)[-FREED_MAX:]
+
+    def take(self) -> tuple[tuple[datetime, datetime], ...]:
+        """What is remembered; it is forgotten."""
+        taken, self.times = self.times, ()
+        return taken
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """What interactions and operations work with: `rows` are the types that are stored, `library` those that are not.
@@ -120,6 +143,7 @@ class Server:
     dispatch: Callable[[Request], Awaitable[Response]] = _nowhere
     library: Mapping[str, ResourceDefinition] = field(default_factory=dict)
     settled: Settled = field(default_factory=Settled)
+    freed: Freed = field(default_factory=Freed)
 
     @property
     def base(self) -> str:
@@ -212,6 +236,7 @@ async def write_all(
                 stored = await server.store.transact(
                     decided.decision, who=who, replay=replay, answers=decided.answers, deadline_seconds=seconds
                 )
+                server.freed.note(decided.decision.freed)
                 return decided.written(stored)
             except LostRace:
                 if loop.time() > deadline:
@@ -224,7 +249,12 @@ async def write_all(
 
 async def rehearse(server: Server, asked: Asked, intent: Intent = PLAIN) -> None:
     """Refuses what a write would be refused for at present; nothing is written."""
-    await _decide_anew(server, [asked], intent)
+    await rehearse_all(server, [asked], intent)
+
+
+async def rehearse_all(server: Server, asked: Sequence[Asked], intent: Intent = PLAIN) -> None:
+    """Refuses what a write of all of them together would be refused for at present; nothing is written."""
+    await _decide_anew(server, asked, intent)
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ def scheduling(**parts: int) -> Json:
     """The scheduling-parameters extension; durations in minutes, capacity and maximumPerDay as numbers."""
 
     def value(name: str, number: int) -> Json:
-        if name in ("capacity", "maximumPerDay"):
+        if name in ("capacity", "maximumPerDay", "reschedulesMax"):
             return {"url": name, "valuePositiveInt": number}
         unit = {"system": "http://unitsofmeasure.org", "code": "min", "unit": "min"}
         return {"url": name, "valueDuration": {"value": number, **unit}}
@@ -138,7 +138,7 @@ def appointment_response(id: str = "answer", **more: Any) -> Json:
     return {
         "resourceType": "AppointmentResponse",
         "id": id,
-        "appointment": {"reference": "Appointment/1"},
+        "appointment": {"reference": "http://elsewhere.example/fhir/Appointment/1"},
         "actor": {"reference": "Practitioner/smith"},
         "participantStatus": "accepted",
         **more,

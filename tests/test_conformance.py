@@ -227,6 +227,7 @@ VALUES = {
     "number": "5",
     "near": "47.1|8.2",
     "composite": "x$2026-03-02",
+    "context-type-quantity": "x$5",
 }
 """Values for parameters that do not take any text, by code or by type."""
 

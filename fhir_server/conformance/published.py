@@ -49,8 +49,13 @@ def operation_definition(operation: Operation) -> Json:
     }
 
 
+ALLOWED_TYPE = "http://hl7.org/fhir/StructureDefinition/operationdefinition-allowed-type"
+
+
 def _parameter(row: Parameter) -> Json:
+    others = [{"url": ALLOWED_TYPE, "valueUri": type} for type in row.also]
     return {
+        **({"extension": others} if others else {}),
         "name": row.name,
         "use": row.use,
         "min": row.min,

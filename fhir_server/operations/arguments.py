@@ -128,10 +128,10 @@ def _of_body(body: Json | None, rows: Sequence[Parameter]) -> Iterator[_Given]:
         refuse_invalid(PARAMETERS, _without_resources(body))
         yield from _of_parameters(body.get("parameter", ()), "Parameters.parameter")
         return
-    fitting = [row.name for row in rows if row.type in (type, ANY_RESOURCE)]
-    if len(fitting) != 1:
+    fitting = next((row.name for row in rows if row.type in (type, ANY_RESOURCE)), None)
+    if fitting is None:
         raise FhirError("invalid", f"The body must be Parameters, not {type}.", "resourceType")
-    yield _Given(fitting[0], _resource_type(body), body, str(type))
+    yield _Given(fitting, _resource_type(body), body, str(type))
 
 
 def _without_resources(parameters: Json) -> Json:
@@ -206,6 +206,8 @@ def _bind(whose: _Whose, rows: Sequence[Parameter], given: Sequence[_Given], pro
 
 def _problem(row: Parameter, one: _Given, exact: bool) -> str | None:
     """What is wrong with a value for a row."""
+    if one.type in row.also:
+        return None
     if one.type == "text":
         if row.type not in GRAMMAR and row.type != "Reference":
             return f"{_said(row)} can only be given in the body of a POST, in a Parameters."
@@ -213,7 +215,7 @@ def _problem(row: Parameter, one: _Given, exact: bool) -> str | None:
         return f"{_said(row)} is needed, not {'parts' if one.type == 'parts' else one.type}."
     if row.type in GRAMMAR and (problem := _primitive_problem(row, _value(row, one))):
         return problem
-    if row.type == "Reference" and not reference_text(one.value):
+    if row.type == "Reference" and not (reference_text(one.value) or _logical(row, one.value)):
         return "a reference is needed, like Schedule/1."
     return None
 
@@ -291,9 +293,15 @@ def _read(row: Parameter, one: _Given) -> Any:
     value = _value(row, one)
     if row.type in ("dateTime", "instant"):
         return _moment(value)
-    if row.type == "Reference":
-        return reference_text(value)
+    if row.type == "Reference" and one.type != "Identifier":
+        return reference_text(value) or _logical(row, value)
     return value
+
+
+def _logical(row: Parameter, value: Any) -> Json | None:
+    """The Identifier of a logical reference, if the row takes one."""
+    identifier = value.get("identifier") if isinstance(value, Mapping) and "Identifier" in row.also else None
+    return identifier if isinstance(identifier, dict) else None
 
 
 def reference_text(value: Any) -> str | None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from fhir_server.definitions import Operation, Parameter, Request, Response
 from fhir_server.interactions.create import replay_of
+from fhir_server.interactions.intent import intent_of
 from fhir_server.interactions.read import existing
 from fhir_server.interactions.update import refuse_mismatch
-from fhir_server.operations.arguments import read_arguments
+from fhir_server.operations._intending import BY, TOKEN, intending
+from fhir_server.operations.arguments import Arguments, read_arguments
 from fhir_server.operations.series import SCOPE, change_series, chosen_of
-from fhir_server.outcome import Json
+from fhir_server.outcome import FhirError, Json
 from fhir_server.plan import Stored
+from fhir_server.scheduling import holds
 from fhir_server.scheduling.series import SCOPES
 from fhir_server.writing import Server, write
 
@@ -18,9 +21,10 @@ async def cancel(server: Server, request: Request) -> Response:
     """200 with the cancelled Appointment, or a Bundle of those of its series; 422 if its status cannot become
     cancelled."""
     arguments = read_arguments(OPERATION, request)
-    reason = arguments["cancelationReason"][0]
+    reason = _reason(request, arguments)
     comment = next(iter(arguments["comment"]), None)
     id = str(request.id)
+    intent = intending(intent_of(request), arguments)
 
     def cancelled(known: Json) -> Json:
         said = {"comment": comment} if comment else {}
@@ -32,9 +36,20 @@ async def cancel(server: Server, request: Request) -> Response:
 
     scope = chosen_of(arguments["scope"], SCOPE, SCOPES)
     if scope != "one":
-        return await change_series(server, request, scope, lambda _: cancelled)
-    written = await write(server, "Appointment", id, propose, who=request.principal, replay=replay_of(request))
+        return await change_series(server, request, scope, lambda _: cancelled, intent=intent)
+    written = await write(
+        server, "Appointment", id, propose, who=request.principal, intent=intent, replay=replay_of(request)
+    )
     return Response(written.status, written.stored.resource, versioned=True)
+
+
+def _reason(request: Request, arguments: Arguments) -> Json:
+    """The reason that is given. A request without any body is that of a client that knows of none (docs/doors.md)."""
+    if not arguments["cancelationReason"] and (request.body or request.query):
+        text = "A cancellation needs a reason: give cancelationReason, a CodeableConcept."
+        raise FhirError("required", text, "Parameters.parameter.where(name='cancelationReason')")
+    reason: Json = next(iter(arguments["cancelationReason"]), holds.reason("not-given"))
+    return reason
 
 
 OPERATION = Operation(
@@ -49,12 +64,15 @@ OPERATION = Operation(
         Parameter(
             "cancelationReason",
             "in",
-            1,
+            0,
             "1",
             "CodeableConcept",
-            "Why, in http://terminology.hl7.org/CodeSystem/appointment-cancellation-reason or a code of your own",
+            "Why, in http://terminology.hl7.org/CodeSystem/appointment-cancellation-reason or a code of your own. "
+            "Needed, except by a request without any body",
         ),
         Parameter("comment", "in", 0, "1", "string", "Appointment.comment"),
+        BY,
+        TOKEN,
         SCOPE,
         Parameter("return", "out", 1, "1", "Resource", "The cancelled Appointment; of a series a Bundle of them"),
     ),

@@ -17,6 +17,7 @@ from fhir_server.interactions.update import refuse_mismatch
 from fhir_server.outcome import FhirError, Issue, Json, operation_outcome
 from fhir_server.plan import Stored
 from fhir_server.scheduling import series
+from fhir_server.scheduling.finding import refuse_far
 from fhir_server.scheduling.parameters import extensions
 from fhir_server.scheduling.policy import Change, Intent
 from fhir_server.scheduling.recurrence import TEMPLATE, read_template
@@ -32,6 +33,7 @@ from fhir_server.writing import (
     fresh_id,
     refuse_invalid,
     rehearse,
+    rehearse_all,
     write_all,
 )
 
@@ -220,6 +222,19 @@ async def _all_reasons(server: Server, asked: Sequence[Asked], intent: Intent) -
     return FhirError.of(issues, status=status)
 
 
+async def rehearse_series(server: Server, id: str | None, propose: Propose, *, intent: Intent = PLAIN) -> None:
+    """Refuses what `book_series` would refuse, all or nothing; nothing is written."""
+    wanted = _Wanted(server, id, propose, intent)
+    first, before = await wanted.first(id or fresh_id())
+    asked = _placed([wanted.asked_first(first, before), *(_asked(each) for _, each in _others(server, first))])
+    try:
+        await rehearse_all(server, asked, intent)
+    except FhirError as refused:
+        if refused.status not in (409, 422):
+            raise
+        raise await _all_reasons(server, asked, intent) or _said(refused, asked) from None
+
+
 async def _book_each(server: Server, request: Request, wanted: _Wanted) -> Sequence[Written | FhirError]:
     """The first, which must be bookable, then the others one by one. Each has an idempotency key of its own, so that a
     repeated request goes on where the first one ended."""
@@ -344,6 +359,7 @@ async def move_series(
         if "start" not in named or "end" not in named:
             text = "The Appointment has no time yet that its series could be moved from."
             raise FhirError("business-rule", text, "Appointment.start", problem="not-recurring")
+        refuse_far(start, end, "start")
         shift = series.shift_to(named, start, end, zone)
         return lambda member: also(series.shifted(member, shift) if "start" in member else member)
 

@@ -20,6 +20,7 @@ from fhir_server.resources._shared import (
 from fhir_server.scheduling import booking
 from fhir_server.scheduling.recurrence import template_problems
 from fhir_server.scheduling.series import ORIGINATING, series_problems
+from fhir_server.scheduling.waiting import SINCE
 
 WITHOUT_TIME = ("proposed", "cancelled", "waitlist")
 """The statuses in which an appointment need not have a time (app-3)."""
@@ -109,6 +110,24 @@ ORIGINATING_APPOINTMENT = SearchParameter(
 )
 """Ours: R4 has the element in an extension only."""
 
+PRIORITY = SearchParameter(
+    "priority",
+    "number",
+    "Appointment.priority",
+    f"{CANONICAL}/SearchParameter/Appointment-priority",
+    "How urgent the appointment is: 1 is the highest priority, 9 the lowest, 0 none",
+)
+"""Ours: R4 has none."""
+
+WAITING_SINCE = SearchParameter(
+    "waiting-since",
+    "date",
+    f"Appointment.extension.where(url='{SINCE}').value",
+    f"{CANONICAL}/SearchParameter/Appointment-waiting-since",
+    "When the patient joined the waiting list",
+)
+"""Ours: the place on the waiting list is by priority, then by this."""
+
 ROW = ResourceDefinition(
     type="Appointment",
     description="A booking of patients, practitioners, rooms or devices for a specific date and time.",
@@ -146,6 +165,7 @@ ROW = ResourceDefinition(
             "A participating practitioner",
             "Practitioner",
         ),
+        PRIORITY,
         token("reason-code", "Appointment.reasonCode", "The coded reason of the appointment"),
         reference("reason-reference", "Appointment.reasonReference", "The reason of the appointment", *REASONS),
         token("service-category", "Appointment.serviceCategory", "The broad category of the service"),
@@ -155,6 +175,7 @@ ROW = ResourceDefinition(
         STATE,
         token("status", "Appointment.status", "The overall status of the appointment", system="appointmentstatus"),
         reference("supporting-info", "Appointment.supportingInformation", "Information to support the appointment"),
+        WAITING_SINCE,
     ),
     invariants=(_app_1, _app_2, _app_3, _app_4, _start_not_after_end, template_problems, series_problems),
     rules=booking.decide,

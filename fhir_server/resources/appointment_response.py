@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fhir_server.definitions import ResourceDefinition
 from fhir_server.outcome import Issue, Json
 from fhir_server.resources._shared import ACTORS, exists, out_of_order, reference, token
+from fhir_server.scheduling import responses
 
 
 def _apr_1(resource: Json) -> Sequence[Issue]:
@@ -58,4 +59,5 @@ ROW = ResourceDefinition(
         ),
     ),
     invariants=(_apr_1, _start_not_after_end),
+    rules=responses.decide,
 )

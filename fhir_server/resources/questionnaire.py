@@ -9,9 +9,7 @@ from fhir_server.definitions import ResourceDefinition, SearchParameter
 from fhir_server.outcome import Issue, Json
 from fhir_server.resources._shared import R4, date, each, exists, quantity, string, token, uri
 
-OPTIONS = frozenset(
-    {"choice", "open-choice", "decimal", "integer", "date", "dateTime", "time", "string", "quantity"}
-)
+OPTIONS = frozenset({"choice", "open-choice", "decimal", "integer", "date", "dateTime", "time", "string", "quantity"})
 """The types of items that can be answered from a list (que-5)."""
 
 SIMPLE = frozenset({"boolean", "decimal", "integer", "string", "text", "url", "open-choice"})

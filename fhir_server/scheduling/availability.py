@@ -134,18 +134,36 @@ def horizon(calendar: Calendar) -> Interval:
 def blocked(calendar: Calendar, start: datetime, end: datetime) -> list[Interval]:
     """What roles, services, organizations, the Schedule and its places block in [start, end); clipped, normal.
 
-    A time is blocked for its places when every Location where it could take place is blocked; Locations that
-    are actors of the Schedule are all needed. An entry without a period says nothing that can be computed.
+    A time is blocked for its places when every Location where it could take place is blocked, and for its
+    services when every one that it could be for is; those that are actors of the Schedule are all needed. An
+    entry without a period says nothing that can be computed.
     """
     zone = calendar.zone
-    standard = [
-        entry.get("during")
-        for resource in (*_roles(calendar), *calendar.services)
-        for entry in resource.get("notAvailable") or ()
-    ]
-    spans = [span_of(during, zone) for during in standard if during]
+    spans = [span for role in _roles(calendar) for span in _leave(role, zone)]
     spans += [span for r in (calendar.schedule, *calendar.organizations) for span in _closures(r, zone)]
-    return clip(union(spans, _blocked_places(calendar)), start, end)
+    return clip(union(spans, _blocked_services(calendar), _blocked_places(calendar)), start, end)
+
+
+def _leave(resource: Json, zone: ZoneInfo) -> list[Interval]:
+    periods = [entry.get("during") for entry in resource.get("notAvailable") or ()]
+    return normalize(span_of(during, zone) for during in periods if during)
+
+
+def _blocked_services(calendar: Calendar) -> list[Interval]:
+    """Of the services that roles name, those count that the Schedule says it is for, by its serviceType."""
+    actors = _actors(calendar)
+    own = [service for service in calendar.services if _name(service) in actors]
+    if own:
+        return union(*(_leave(service, calendar.zone) for service in own))
+    wanted = _codes(calendar.schedule.get("serviceType"))
+    meant = [service for service in calendar.services if not wanted.isdisjoint(_codes(service.get("type")))]
+    leaves = [_leave(service, calendar.zone) for service in meant or calendar.services]
+    return reduce(intersect, leaves) if leaves else []
+
+
+def _codes(concepts: Iterable[Json] | None) -> set[tuple[str | None, str | None]]:
+    codings = (coding for concept in concepts or () for coding in concept.get("coding") or ())
+    return {(coding.get("system"), coding.get("code")) for coding in codings}
 
 
 def _blocked_places(calendar: Calendar) -> list[Interval]:

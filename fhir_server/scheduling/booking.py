@@ -12,23 +12,33 @@ from datetime import datetime, timedelta
 
 from fhir_server.outcome import FhirError, Json
 from fhir_server.plan import ById, Claim, Claimed, Decision, Event, Matching, Newest, Plan, Stored, Write
-from fhir_server.scheduling import encounters, forms, holds, lifecycle, telehealth
+from fhir_server.scheduling import (
+    encounters,
+    forms,
+    holds,
+    lifecycle,
+    moving,
+    overrides,
+    policies,
+    provenance,
+    reasons,
+    telehealth,
+    waiting,
+)
 from fhir_server.scheduling.alternatives import refuse
 from fhir_server.scheduling.checks import (
-    CONFLICT_TEXTS,
-    TIME_TEXTS,
     conflicts,
     crowded,
     people_problems,
     slot_problems,
     time_problems,
 )
-from fhir_server.scheduling.choosing import as_stored, choose, handing_over, load_named, wanted_claims
-from fhir_server.scheduling.elements import instant, kind, say, target
+from fhir_server.scheduling.choosing import as_stored, at_slots, choose, handing_over, load_named, wanted_claims
+from fhir_server.scheduling.elements import instant, is_computed, kind, say, target
 from fhir_server.scheduling.finding import by_actor, claims_on, load_bookables, load_claims, places_left, slot_resource
 from fhir_server.scheduling.policy import Change
 from fhir_server.scheduling.series import mark_changed
-from fhir_server.scheduling.slots import room_left
+from fhir_server.scheduling.slots import refusals, room_left
 from fhir_server.scheduling.visit import Chosen, Visit, occupies, people_of, read_visit, slots_of, span, time_of
 
 
@@ -42,9 +52,15 @@ def decide(change: Change) -> Plan[Decision]:
     if after is None:
         freed = yield from _free_slots(_slots_held(before, change), owner, change)
         ended = yield from encounters.follow_appointment(change, before, None)
-        return Decision((Write("Appointment", change.id, None, version), *freed, *ended), {owner: ()})
+        given = waiting.freed(before, None, change.policy)
+        return Decision((Write("Appointment", change.id, None, version), *freed, *ended), {owner: ()}, freed=given)
+    overrides.refuse(change.intent, change.policy)
+    after = reasons.complete(after)
     _refuse_status(change, before, after)
-    after = mark_changed(change, before, holds.keep(change, before, after))
+    after = yield from moving.follow_slots(change, before, after)
+    yield from policies.refuse_late(change, before, after)
+    after = policies.keep(change, before, after)
+    after = mark_changed(change, before, waiting.keep(change, before, holds.keep(change, before, after)))
     writes: tuple[Write, ...] = ()
     claims: Mapping[str, tuple[Claim, ...]] = {}
     if _takes_time(change, before, after):
@@ -56,7 +72,8 @@ def decide(change: Change) -> Plan[Decision]:
         writes = yield from _restate_slots(after, change)
     kept = yield from encounters.follow_appointment(change, before, after)
     event = _event(owner, before, after)
-    return Decision((Write("Appointment", change.id, after, version), *writes, *kept), claims, (event,))
+    given = waiting.freed(before, after, change.policy)
+    return Decision((Write("Appointment", change.id, after, version), *writes, *kept), claims, (event,), freed=given)
 
 
 def _event(owner: str, before: Json | None, after: Json) -> Event:
@@ -110,7 +127,8 @@ def _takes_time(change: Change, before: Json | None, after: Json) -> bool:
         moved = time_of(before, change.policy) != time_of(after, change.policy)
         joined = people_of(before, change.policy) != people_of(after, change.policy)
         held = holds.expires_of(before) != holds.expires_of(after)
-        return (moved and not _is_shortened(before, after, change)) or ((joined or held) and not over)
+        asked = change.intent.asking and before["status"] != after["status"]
+        return (moved and not _is_shortened(before, after, change)) or ((joined or held or asked) and not over)
     return not over or (after["status"] in ("pending", "booked") and not change.recording)
 
 
@@ -127,6 +145,7 @@ def _book(
     """The Appointment with its Slots filled in, its claims, and the Slots it takes and gives back."""
     visit = read_visit(change, before, after)
     known, slots_found, schedules = yield from load_named(visit)
+    visit = read_visit(change, before, at_slots(visit, slots_found))
     bookables = yield from load_bookables(schedules, change.policy, known)
     chosen, problems = choose(visit, bookables, slots_found, known)
     wanted = wanted_claims(visit, chosen, known)
@@ -138,23 +157,30 @@ def _book(
     problems += slot_problems(visit, chosen, before, handed_over)
     unheld = [claim for claim in wanted if not any(map(claim.renews, taken.get(claim.actor, ())))]
     problems += conflicts(visit, unheld, taken, known)
-    unanswered = yield from forms.problems(visit, chosen)
-    standing = [one for one in (*problems, *unanswered) if one.problem not in change.intent.overrides & OVERRIDABLE]
+    problems += yield from forms.problems(visit, chosen)
+    standing = overrides.standing(problems, change.intent)
     if standing:
         yield from refuse(visit, chosen, wanted, standing)
+    told = provenance.record(change, problems)
+    visit = _unconfirmed(visit, chosen)
     full = crowded(unheld, taken)
     wanted = tuple(replace(claim, forced=claim in full) for claim in wanted)
     writes = _take_slots(visit, chosen, taken)
     on = [f"Slot/{one.slot_id}" for one in chosen if one.slot_id]
     left = [one for one in _slots_held(before, change) if one not in on]
     freed = yield from _free_slots(left, visit.owner, change)
-    claims = {visit.owner: (*_until(wanted, after), *allowed), **dict.fromkeys(handed_over, ())}
+    claims = {visit.owner: (*_until(wanted, visit.resource), *allowed), **dict.fromkeys(handed_over, ())}
     booked = telehealth.with_link(_on_slots(_ask_again(visit), on, change), visit, chosen)
-    return booked, claims, (*writes, *freed)
+    return booked, claims, (*writes, *freed, *told)
 
 
-OVERRIDABLE = frozenset({*TIME_TEXTS, *(code for code, _ in CONFLICT_TEXTS.values()), "slot-not-free", "form-required"})
-"""What staff may waive: when something is possible, who is taken and what is asked, never who somebody is."""
+def _unconfirmed(visit: Visit, chosen: Sequence[Chosen]) -> Visit:
+    """The visit, pending if it is only asked for and one of its Schedules wants to confirm it."""
+    confirmed = visit.former is not None and visit.former["status"] != "pending" and not visit.moved
+    wants = any(one.bookable.calendar.parameters.confirmation_required for one in chosen)
+    if not visit.change.intent.asking or confirmed or not wants:
+        return visit
+    return replace(visit, resource={**visit.resource, "status": "pending"})
 
 
 def _until(wanted: Iterable[Claim], appointment: Json) -> Iterator[Claim]:
@@ -258,10 +284,37 @@ def _free_slots(references: Iterable[str], owner: str, change: Change) -> Plan[t
     schedules = frozenset(_schedule_of(one, change) for one in given)
     earliest, latest = min(start for start, _ in times), max(end for _, end in times)
     taken = by_actor((yield [Claimed(schedules, earliest, latest)])[0])
+    shut = yield from _closed_since(given, change)
     return tuple(
-        Write("Slot", one.id, holds.with_expiry({**(one.resource or {}), "status": "free"}, None), one.version)
+        Write("Slot", one.id, _given_back(one.resource or {}, one.id in shut), one.version)
         for one, (start, end) in zip(given, times, strict=True)
         if _has_room(taken.get(_schedule_of(one, change), ()), _schedule_of(one, change), start, end, owner)
+    )
+
+
+def _given_back(slot: Json, closed: bool) -> Json:
+    return holds.with_expiry({**slot, "status": "busy-unavailable" if closed else "free"}, None)
+
+
+CLOSED = frozenset({"schedule-inactive", "blocked"})
+"""What keeps an EHR's own Slot from being offered again when its booking is called off."""
+
+
+def _closed_since(given: Sequence[Stored], change: Change) -> Plan[frozenset[str]]:
+    """The ids of those Slots that an EHR published and whose Schedule is no longer open then. Computed ones say so
+    whenever they are read."""
+    own = [one for one in given if one.resource and not is_computed(one.resource)]
+    if not own:
+        return frozenset()
+    found = (yield [ById(frozenset(_schedule_of(one, change) for one in own))])[0]
+    bookables = yield from load_bookables([one for one in found if isinstance(one, Stored)], change.policy)
+    calendars = {one.reference: one.calendar for one in bookables}
+    return frozenset(
+        one.id
+        for one in own
+        if (slot := one.resource)
+        and (calendar := calendars.get(_schedule_of(one, change)))
+        and not CLOSED.isdisjoint(refusals(calendar, instant(slot["start"]), instant(slot["end"]), change.now))
     )
 
 

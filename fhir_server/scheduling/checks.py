@@ -40,9 +40,10 @@ CONFLICT_TEXTS: Mapping[str, tuple[str, str]] = {
 
 
 def people_problems(visit: Visit, chosen: Sequence[Chosen], known: Mapping[str, Json]) -> list[Issue]:
-    """Who takes part must exist, be active, and belong where the visit is."""
+    """Who takes part must exist, be active, and belong where the visit is. A time can be held before it is known for
+    whom."""
     problems = []
-    if not visit.patients:
+    if not visit.patients and holds.expires_of(visit.resource) is None:
         text = "A booking needs a Patient of this server among its participants, by a literal reference."
         problems.append(problem("business-rule", text, "Appointment.participant", "patient-required"))
     for participant in visit.participants:

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from fhir_server.outcome import Issue, Json
 from fhir_server.plan import ById, Claim, Load, Matching, Plan, Stored
 from fhir_server.scheduling import holds, slots
-from fhir_server.scheduling.elements import claimed_as, instant, is_computed, kind, target, targets
+from fhir_server.scheduling.elements import claimed_as, instant, is_computed, kind, say, target, targets
 from fhir_server.scheduling.finding import Bookable, claims_together, codes, places_of
 from fhir_server.scheduling.policy import Policy
 from fhir_server.scheduling.visit import Chosen, Participant, Visit, problem, read_participants, slots_of
 
 
 def load_named(visit: Visit) -> Plan[tuple[dict[str, Json], dict[str, Stored], Sequence[Stored]]]:
-    """What the Appointment names, its Slots as stored, and the Schedules it can be on; two batches."""
+    """What the Appointment names or named, its Slots as stored, and the Schedules it can be on; two batches."""
     references = {one.reference for one in visit.participants if one.reference}
+    gone = _former(visit) - references
     practitioners = frozenset(ref for ref in references if kind(ref) == "Practitioner")
-    loads: list[Load] = [ById(frozenset({*references, *visit.slots}))]
+    loads: list[Load] = [ById(frozenset({*references, *gone, *visit.slots}))]
     loads.append(Matching("PractitionerRole", {"practitioner": practitioners}))
     found = [one for batch in (yield loads) for one in batch if isinstance(one, Stored)]
     known = {f"{one.type}/{one.id}": one.resource for one in found if one.resource}
     slots_found = {f"Slot/{one.id}": one for one in found if one.type == "Slot"}
-    interest = _interest(references, known, visit.change.policy.base)
+    interest = _interest(references, {ref: known[ref] for ref in known.keys() - gone}, visit.change.policy.base)
     wanted = {schedule_of_slot(ref, slots_found, visit.change.policy) for ref in visit.slots} - {None}
     schedules = yield [
         ById(frozenset(filter(None, wanted))),
@@ -32,6 +33,12 @@ def load_named(visit: Visit) -> Plan[tuple[dict[str, Json], dict[str, Stored], S
     ]
     by_id = {one.id: one for batch in schedules for one in batch if isinstance(one, Stored)}
     return known, slots_found, [by_id[id] for id in sorted(by_id)]
+
+
+def _former(visit: Visit) -> set[str]:
+    """Who has taken part until now."""
+    participants = read_participants(visit.former, visit.change.policy.base) if visit.former else ()
+    return {one.reference for one in participants if one.reference}
 
 
 def _interest(references: set[str], known: Mapping[str, Json], base: str) -> set[str]:
@@ -51,6 +58,31 @@ def schedule_of_slot(reference: str, stored: Mapping[str, Stored], policy: Polic
         return target(slot.resource["schedule"], policy.base)
     parsed = slots.parse_slot_id(reference.partition("/")[2])
     return f"Schedule/{parsed[0]}" if parsed else None
+
+
+def at_slots(visit: Visit, stored: Mapping[str, Stored]) -> Json:
+    """The Appointment at the time of its Slots, if it was put on other ones and its start and end stayed as they were
+    (docs/doors.md); else as it is."""
+    former, policy = visit.former, visit.change.policy
+    if former is None or not visit.slots or set(visit.slots) == set(slots_of(former, policy)):
+        return visit.resource
+    if (instant(former["start"]), instant(former["end"])) != (visit.start, visit.end):
+        return visit.resource
+    spans = [_span_of(reference, stored.get(reference)) for reference in visit.slots]
+    if any(span is None for span in spans):
+        return visit.resource
+    start, end = min(span[0] for span in spans if span), max(span[1] for span in spans if span)
+    if (start, end) == (visit.start, visit.end):
+        return visit.resource
+    return {**visit.resource, "start": say(start), "end": say(end)}
+
+
+def _span_of(reference: str, stored: Stored | None) -> tuple[datetime, datetime] | None:
+    """The time of a Slot, as it is stored or as its id says; None if it is no Slot here."""
+    if stored and stored.resource:
+        return instant(stored.resource["start"]), instant(stored.resource["end"])
+    parsed = slots.parse_slot_id(reference.partition("/")[2])
+    return (parsed[1], parsed[1] + timedelta(minutes=parsed[2])) if parsed else None
 
 
 def choose(
@@ -85,14 +117,15 @@ def choose(
 
 
 def _is_left(visit: Visit, slot: str, bookable: Bookable, known: Mapping[str, Json]) -> bool:
-    """Whether the Slot was of people who have taken part until now and do no longer."""
+    """Whether the Slot was of people, or else of rooms and devices, that have taken part until now and do no longer."""
     policy = visit.change.policy
     if visit.former is None or slot not in slots_of(visit.former, policy):
         return False
     actors = {claimed_as(one.reference, known, policy.base) for one in visit.participants if one.reference}
-    former = {one.reference for one in read_participants(visit.former, policy.base)}
+    former = {claimed_as(reference, known, policy.base) for reference in _former(visit)}
     people = {actor for actor in bookable.claimed if kind(actor) == "Practitioner"}
-    return bool(people & former) and people.isdisjoint(actors)
+    owners = people or bookable.claimed - {bookable.reference}
+    return bool(owners & former) and owners.isdisjoint(actors)
 
 
 def as_stored(visit: Visit, chosen: Sequence[Chosen], found: Sequence[Stored | Claim]) -> list[Chosen]:

@@ -82,9 +82,7 @@ def _refuse_begun(change: Change, status: str | None, going: Iterable[Stored]) -
             raise FhirError("business-rule", text, "Appointment.status", problem="visit-begun")
 
 
-def _begin_missing(
-    change: Change, appointment: Json, reference: str, going: Sequence[Stored]
-) -> tuple[Write, ...]:
+def _begin_missing(change: Change, appointment: Json, reference: str, going: Sequence[Stored]) -> tuple[Write, ...]:
     """An Encounter for each patient that comes and has none: a group's visit is one for each."""
     base = change.policy.base
     subjects = [target((one.resource or {}).get("subject"), base) for one in going]

@@ -361,9 +361,11 @@ def _midnights(day: date, zone: ZoneInfo) -> Interval:
     return Interval(*bounds)
 
 
-def load_claims(bookables: Iterable[Bookable], more: Iterable[str], start: datetime, end: datetime) -> Claimed:
-    """The load of all claims that can matter to a visit in [start, end): buffers and whole local days included."""
-    actors = {actor for bookable in bookables for actor in (*bookable.claimed, f"{bookable.reference}#day")}
+def load_claims(bookables: Sequence[Bookable], more: Iterable[str], start: datetime, end: datetime) -> Claimed:
+    """The load of all claims that can matter to a visit in [start, end): buffers included, and whole local days where
+    a day has a maximum."""
+    actors = {actor for bookable in bookables for actor in bookable.claimed}
+    actors |= {f"{bookable.reference}#day" for bookable in bookables if bookable.calendar.parameters.per_day_max}
     return Claimed(frozenset(actors | set(more)), start - timedelta(days=1), end + timedelta(days=1))
 
 

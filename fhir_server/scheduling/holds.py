@@ -26,6 +26,8 @@ REASONS = f"{CANONICAL}/CodeSystem/cancelation-reason"
 REASON_TEXTS = {
     "hold-expired": "The hold was over before the time was booked",
     "hold-released": "The hold was given up by whoever had it",
+    "not-given": "Called off by a client whose request has no place for a reason",
+    "replaced": "Another appointment was booked instead",
 }
 
 
@@ -130,7 +132,8 @@ def keep(change: Change, before: Json | None, after: Json) -> Json:
         return _as_held(after, until, _said(live, SINCE) or say(change.now), _said(live, OWNER))
     renewed = live if live and not is_expired(live, change.now) else None
     since = _said(renewed, SINCE) if renewed else None
-    _refuse_bounds(change, until, instant(since) if since else change.now)
+    if not change.intent.offering:
+        _refuse_bounds(change, until, instant(since) if since else change.now)
     owner = _said(renewed, OWNER) if renewed else _digest(change.intent.token)
     return _as_held(after, until, since or say(change.now), owner)
 

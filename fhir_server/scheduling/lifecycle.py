@@ -19,7 +19,7 @@ APPOINTMENT: Table = {
     "proposed": ("pending", "booked", "waitlist", "cancelled", "entered-in-error"),
     "waitlist": ("proposed", "pending", "booked", "cancelled", "entered-in-error"),
     "pending": ("proposed", "booked", "waitlist", "cancelled", "entered-in-error"),
-    "booked": ("pending", "arrived", "checked-in", "noshow", "cancelled", "entered-in-error"),
+    "booked": ("proposed", "pending", "arrived", "checked-in", "noshow", "cancelled", "entered-in-error"),
     "arrived": ("booked", "checked-in", "fulfilled", "cancelled", "entered-in-error"),
     "checked-in": ("arrived", "fulfilled", "cancelled", "entered-in-error"),
     "fulfilled": ("entered-in-error",),

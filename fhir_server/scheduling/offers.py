@@ -244,6 +244,8 @@ def look_at(bookable: Bookable, ask: Ask, now: datetime, taken: Taken) -> Iterat
     }
     said |= {(offer.start, offer.end) for offer in published}
     computed = _computed(bookable, ask, now, taken)
+    if not said:
+        return computed
     return merge(
         published,
         (offer for offer in computed if (offer.start, offer.end) not in said),
@@ -295,7 +297,7 @@ def _near(
     bookable: Bookable, intervals: Sequence[Interval], taken: Mapping[str, Sequence[Claim]]
 ) -> Mapping[str, Sequence[Claim]]:
     """The claims that can matter to visits at these times: with buffers, and all of the local day for its maximum."""
-    start, end = intervals[0].start - 2 * DAY, intervals[-1].end + 2 * DAY
+    start, end = intervals[0].start - DAY, intervals[-1].end + DAY
     actors = (*bookable.claimed, f"{bookable.reference}#day")
     near = {actor: [each for each in taken.get(actor, ()) if each.start < end and start < each.end] for actor in actors}
     return {actor: claims for actor, claims in near.items() if claims}
@@ -303,6 +305,8 @@ def _near(
 
 def _left(bookable: Bookable, interval: Interval, near: Mapping[str, Sequence[Claim]]) -> int:
     parameters = bookable.calendar.parameters
-    if not near:
+    opens = interval.start - timedelta(minutes=parameters.buffer_before_minutes)
+    closes = interval.end + timedelta(minutes=parameters.buffer_after_minutes)
+    if not any(each.start < closes and opens < each.end for claims in near.values() for each in claims):
         return min(parameters.capacity, parameters.per_day_max or parameters.capacity)
     return places_left(near, claims_on(bookable, interval.start, interval.end, ""))

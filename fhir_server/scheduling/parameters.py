@@ -50,6 +50,10 @@ class Parameters:
     window_days_max: int | None = None
     capacity: int = 1
     per_day_max: int | None = None
+    cancel_notice_minutes: int | None = None
+    reschedule_notice_minutes: int | None = None
+    reschedules_max: int | None = None
+    confirmation_required: bool = False
     zone: str | None = None
     alignment_zone: str | None = None
     availability: tuple[Json, ...] = ()
@@ -182,6 +186,13 @@ def _positive(part: Json) -> int:
     return value
 
 
+def _boolean(part: Json) -> bool:
+    value = part.get("valueBoolean")
+    if not isinstance(value, bool):
+        raise ValueError("must have a valueBoolean")
+    return value
+
+
 def _zone_name(part: Json) -> str:
     name = part.get("valueCode", part.get("valueString"))
     if find_zone(name) is None:
@@ -223,6 +234,10 @@ _ROWS: Mapping[str, _Row] = {
     "bookingWindow": _Row("window_days_max", _minutes(DAY_MINUTES, unit=DAY_MINUTES)),
     "capacity": _Row("capacity", _positive),
     "maximumPerDay": _Row("per_day_max", _positive),
+    "cancelNotice": _Row("cancel_notice_minutes", _minutes(0)),
+    "rescheduleNotice": _Row("reschedule_notice_minutes", _minutes(0)),
+    "reschedulesMax": _Row("reschedules_max", _positive),
+    "confirmationRequired": _Row("confirmation_required", _boolean),
 }
 
 _MEDPLUM_ROWS: Mapping[str, _Row] = {
@@ -388,12 +403,6 @@ def _name(part: Json) -> str:
     if not isinstance(part.get("valueString"), str):
         raise ValueError("must have a valueString")
     return str(part["valueString"])
-
-
-def _boolean(part: Json) -> bool:
-    if not isinstance(part.get("valueBoolean"), bool):
-        raise ValueError("must have a valueBoolean")
-    return bool(part["valueBoolean"])
 
 
 def _insurance(part: Json) -> Json:

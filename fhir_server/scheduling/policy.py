@@ -36,7 +36,9 @@ class Policy:
     holds_per_client_max: int = 10
     holds_anonymous_max: int = 200
     appointment_hours_max: int = 24
+    waitlist_offer_minutes: int = 60
     series_occurrences_max: int = 100
+    overrides_allowed: bool = True
 
     @property
     def appointment_length_max(self) -> timedelta:
@@ -48,15 +50,21 @@ class Policy:
 class Intent:
     """What a request says beside the resource. `recording` is true for imports, which write down what happened instead
     of booking it. `token` is that of the owner of a hold; `client` is who asks, whose holds are counted together.
-    `overrides` are the problems that staff waive, and `override_reason` the CodeableConcept that says why. `series` is
-    true for what is done to the Appointments of a series together."""
+    `overrides` are the problems that staff waive, and `override_reason` the CodeableConcept that says why; `by` is who
+    acts (`policies.ACTORS`), None if it does not say, and `reason` the CodeableConcept that says why. `series` is
+    true for what is done to the Appointments of a series together. `asking` is true for who asks to book, and gets a
+    `pending` Appointment where a Schedule wants to confirm it. `offering` is true for what the waiting list holds."""
 
     recording: bool = False
     token: str | None = None
     client: str | None = None
     overrides: frozenset[str] = frozenset()
     override_reason: Json | None = None
+    by: str | None = None
+    reason: Json | None = None
     series: bool = False
+    asking: bool = False
+    offering: bool = False
 
 
 @dataclass(frozen=True, slots=True)

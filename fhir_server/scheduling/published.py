@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from fhir_server.outcome import FhirError, Json
 from fhir_server.plan import ById, Claim, Claimed, Decision, Event, Matching, Plan, Stored, Write
@@ -31,7 +31,7 @@ def decide(change: Change) -> Plan[Decision]:
     if booked and not change.recording:
         _refuse_pulling(before, after, booked)
     if after is None:
-        return Decision((Write("Slot", change.id, None, version),), {owner: ()})
+        return Decision((Write("Slot", change.id, None, version),), {owner: ()}, freed=_freed(before, None))
     if before and (illegal := lifecycle.refuse_move("Slot", before["status"], after["status"])):
         raise FhirError.of([illegal])
     schedule = target(after["schedule"], change.policy.base)
@@ -54,7 +54,14 @@ def decide(change: Change) -> Plan[Decision]:
             yield from _refuse_taken(claims, allowed)
         claims = (*claims, *allowed)
     event = Event(owner, "update" if before else "create", before["status"] if before else None, after["status"])
-    return Decision((Write("Slot", change.id, after, version),), {owner: claims}, (event,))
+    return Decision((Write("Slot", change.id, after, version),), {owner: claims}, (event,), freed=_freed(before, after))
+
+
+def _freed(before: Json | None, after: Json | None) -> tuple[tuple[datetime, datetime], ...]:
+    """The time that the Slot gives back."""
+    if before is None or before["status"] not in TAKING or (after and after["status"] in TAKING):
+        return ()
+    return ((instant(before["start"]), instant(before["end"])),)
 
 
 def _refuse_taken(wanted: Sequence[Claim], allowed: Sequence[Claim]) -> Plan[None]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from fhir_server.outcome import FhirError, Json
 from fhir_server.plan import ById, Decision, Plan, Stored, Write
-from fhir_server.scheduling import booking, holds, waiting
+from fhir_server.scheduling import booking, holds, reasons, waiting
 from fhir_server.scheduling.elements import instant, kind, target
 from fhir_server.scheduling.finding import codes
 from fhir_server.scheduling.policy import Change
@@ -25,9 +25,7 @@ ANSWER = ("appointment", "actor", "participantType", "participantStatus", "start
 COUNTERING = frozenset({"declined", "tentative"})
 """The answers that propose another time, if they name one."""
 
-CALLED_OFF: Json = {
-    "coding": [{"system": "http://terminology.hl7.org/CodeSystem/appointment-cancellation-reason", "code": "pat"}]
-}
+CALLED_OFF: Json = {"coding": [{"system": reasons.HL7, "code": "pat", "display": "Patient"}]}
 
 
 def decide(change: Change) -> Plan[Decision]:
@@ -184,7 +182,7 @@ def can_answer(participant: Json, base: str) -> bool:
 
 
 def _is_required(participant: Json) -> bool:
-    return participant.get("required", "required") == "required"
+    return bool(participant.get("required", "required") == "required")
 
 
 def _is_agreed(appointment: Json, change: Change) -> bool:

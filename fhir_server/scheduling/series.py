@@ -36,6 +36,9 @@ OF_THE_FIRST = frozenset({"id", "identifier", "requestedPeriod", "slot", "text"}
 OPEN = frozenset({"proposed", "pending", "waitlist", "booked"})
 """Members in these statuses, in the future, go along with the others."""
 
+MEMBERS_MAX = 1000
+"""Appointments that refer to one as the first of their series and can be changed together."""
+
 SCOPES = ("one", "following", "all")
 
 
@@ -154,7 +157,7 @@ def load_members(appointment: Json, scope: str, policy: Policy) -> Plan[Sequence
             raise FhirError("business-rule", text, "Appointment.extension", problem="not-recurring")
         return _stored((yield [ById(frozenset({reference}))])[0])
     first = ById(frozenset({origin}))
-    others = Matching("Appointment", {"originating-appointment": frozenset({origin})})
+    others = Matching("Appointment", {"originating-appointment": frozenset({origin})}, limit=MEMBERS_MAX)
     found = yield [first, others]
     members = sorted((one for each in found for one in _stored(each)), key=_place)
     if scope == "all":

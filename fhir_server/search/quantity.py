@@ -1,9 +1,9 @@
 """Quantity parameters (http://hl7.org/fhir/R4/search.html#quantity).
 
-The index of a quantity or a range is a list of {l, h, u}: the numbers it can be, and the texts of its unit as of a token, where
-`*|` finds both its code and its unit as written. A quantity with a comparator is a range without end: `<5` is whatever
-is less than 5. A time in units of UCUM has {s: {l, h}} besides, in seconds, and is found by any unit of time; other
-units are not converted.
+The index of a quantity or a range is a list of {l, h, u}: the numbers it can be, and the texts of its unit as of a
+token, where `*|` finds both its code and its unit as written. A quantity with a comparator is a range without end: `<5`
+is whatever is less than 5. A time in units of UCUM has {s: {l, h}} besides, in seconds, and is found by any unit of
+time; other units are not converted.
 """
 
 from __future__ import annotations

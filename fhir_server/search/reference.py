@@ -1,8 +1,8 @@
 """Reference parameters (http://hl7.org/fhir/R4/search.html#reference).
 
-The index of a reference is a list of texts: `Type/id` and `*/id` for a resource of ours, the URL as it is
-for any other, of a canonical also without its version, and `identifier:` with the texts of a token for a logical reference. `#` says that there is a
-reference, though to nothing that could be asked for: what is contained, or only has a name.
+The index of a reference is a list of texts: `Type/id` and `*/id` for a resource of ours, the URL as it is for any other
+(of a canonical with a version also without it), and `identifier:` with the texts of a token for a logical reference.
+`#` says that there is a reference, though to nothing that could be asked for: what is contained, or only has a name.
 """
 
 from __future__ import annotations

@@ -9,17 +9,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, TypeAlias, TypeVar
 
 from bson import ObjectId
 from pymongo.errors import PyMongoError
 
 from fhir_server.definitions import ResourceDefinition
-from fhir_server.outcome import FhirError
+from fhir_server.outcome import FhirError, Json
 from fhir_server.plan import Decision, Found, Load, Plan, Stored
 from fhir_server.search import Query
-from fhir_server.store import outbox, reading, reindexing, writes
+from fhir_server.store import outbox, proposals, reading, reindexing, writes
 from fhir_server.store.failures import LostRace, answering, unavailable
 from fhir_server.store.guards import Guards
 from fhir_server.store.measure import Commands, counted
@@ -238,6 +238,16 @@ class Store:
         with answering():
             found = await self.db["conditions"].find({"_id": {"$in": list(conditions)}}).to_list(None)
         return dict.fromkeys(conditions, 0) | {each["_id"]: each["met"] for each in found}
+
+    async def keep_proposals(self, key: str, proposed: Sequence[Json]) -> None:
+        """Keeps Appointments that are proposed, whose ids are the key, `-` and a number."""
+        with answering():
+            await proposals.keep(self.db, key, proposed, self.frame.now())
+
+    async def recall_proposal(self, id: str, lasting: timedelta) -> Json | None:
+        """The Appointment that was proposed under that id, None if there is none or it was proposed longer ago."""
+        with answering():
+            return await proposals.recall(self.db, id, self.frame.now(), lasting)
 
     async def follow(self, cursor: str | None, limit: int) -> tuple[Sequence[Happened], str]:
         """At most `limit` events after the cursor (None: from the first), oldest first, and the next cursor.

@@ -39,6 +39,7 @@ OTHERS: Mapping[str, Sequence[IndexModel]] = {
     "events": (IndexModel([("source", 1)], unique=True),),
     "conditions": (IndexModel([("at", 1)], expireAfterSeconds=DAY_SECONDS),),
     "idempotency": (IndexModel([("at", 1)], expireAfterSeconds=DAY_SECONDS),),
+    "proposals": (IndexModel([("at", 1)], expireAfterSeconds=DAY_SECONDS),),
     "health": (),
 }
 """The collections that are no resource type, and their indexes. A guard is made again where one is missing."""

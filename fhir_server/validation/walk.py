@@ -59,15 +59,19 @@ class Findings:
 
 def examine(shape: Shape, resource: Json) -> Findings:
     """What a walk finds on a resource of this shape. Raises `TooManyElements`, and nothing else."""
-    contained = {
+    found = Findings(shape.type, _contained(resource))
+    _walk_object(shape, resource, shape.type, 1, found)
+    _check_contained(resource, shape.type, found)
+    return found
+
+
+def _contained(resource: Json) -> dict[str, str]:
+    """The types of the contained resources by their ids."""
+    return {
         each["id"]: each["resourceType"]
         for each in _objects(resource.get("contained"))
         if isinstance(each.get("id"), str) and isinstance(each.get("resourceType"), str)
     }
-    found = Findings(shape.type, contained)
-    _walk_object(shape, resource, shape.type, 1, found)
-    _check_contained(resource, found)
-    return found
 
 
 def _walk_object(shape: Shape, value: Json, path: str, depth: int, found: Findings) -> None:
@@ -116,20 +120,27 @@ def _walk_value(element: Element, value: Any, path: str, depth: int, found: Find
     elif not isinstance(value, dict) or not value:
         found.add("structure", "this element must be an object, and not empty", path)
     elif element.model is None:
-        _walk_resource(value, path, depth, found)
+        _walk_resource(element, value, path, depth, found)
     else:
         _walk_object(shape(element.model), value, path, depth + 1, found)
         if element.type == "Reference":
             _check_reference(element, value, path, found)
 
 
-def _walk_resource(value: Json, path: str, depth: int, found: Findings) -> None:
+def _walk_resource(element: Element, value: Json, path: str, depth: int, found: Findings) -> None:
+    """A resource in another one: contained in it, or, in a Bundle, one of its own with what it contains itself."""
     type = value.get("resourceType")
     inner = resource_shape(type) if isinstance(type, str) else None
     if inner is None:
         found.add("structure", "the resourceType must be one of R4's resource types", path)
-    else:
+    elif element.name == "contained":
         _walk_object(inner, value, path, depth + 1, found)
+    else:
+        outer = found.root, found.contained, found.local
+        found.root, found.contained, found.local = inner.type, _contained(value), set()
+        _walk_object(inner, value, path, depth + 1, found)
+        _check_contained(value, path, found)
+        found.root, found.contained, found.local = outer
 
 
 def _walk_other(shape: Shape, name: str, value: Json, path: str, depth: int, found: Findings) -> None:
@@ -218,11 +229,11 @@ def _made(shape: Shape, value: Json) -> Iterator[str]:
             yield element.choice
 
 
-def _check_contained(resource: Json, found: Findings) -> None:
+def _check_contained(resource: Json, where: str, found: Findings) -> None:
     """dom-2 to dom-5, and that the ids of contained resources differ."""
     seen: set[str] = set()
     for index, each in enumerate(_objects(resource.get("contained"))):
-        path = f"{found.root}.contained[{index}]"
+        path = f"{where}.contained[{index}]"
         id = each.get("id")
         if isinstance(id, str):
             if id in seen:

@@ -237,6 +237,8 @@ async def test_a8_each_slot_says_its_calendar_and_its_terms(clinic: httpx.AsyncC
         "url": f"{ROOT}/calendar",
         "extension": [{"url": "name", "valueString": "Spring"}, {"url": "kind", "valueCode": "promotional"}],
     }
+    intake = {"url": "questionnaire", "valueCanonical": "https://forms.example/intake"}
+    form = {"url": f"{ROOT}/required-form", "extension": [intake]}
     price = {"url": f"{ROOT}/price", "valueMoney": {"value": 39, "currency": "EUR"}}
     await put(
         clinic,
@@ -244,7 +246,7 @@ async def test_a8_each_slot_says_its_calendar_and_its_terms(clinic: httpx.AsyncC
         role(healthcareService=[{"reference": "HealthcareService/consultation"}]),
         schedule(
             "spring",
-            extension=[offer, price],
+            extension=[offer, price, form],
             parameters={"duration": 20},
             planningHorizon={"start": "2026-03-03", "end": "2026-03-03"},
         ),
@@ -263,6 +265,7 @@ async def test_a8_each_slot_says_its_calendar_and_its_terms(clinic: httpx.AsyncC
     assert terms["name"]["valueString"] == "Spring"
     assert terms["kind"]["valueCode"] == "promotional"
     assert terms["price"]["valueMoney"] == {"value": 39, "currency": "EUR"}
+    assert terms["form"]["valueCanonical"] == "https://forms.example/intake"
     assert terms["duration"]["valueDuration"]["value"] == 20
     assert terms["period"]["valuePeriod"] == {"start": "2026-03-03", "end": "2026-03-03"}
     booked = appointment(slot["start"], 20, slot=[{"reference": f"Slot/{slot['id']}"}])

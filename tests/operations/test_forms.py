@@ -21,7 +21,7 @@ from tests.clinic import (
     schedule,
     service,
 )
-from tests.operations.test_find_slots import put
+from tests.operations.test_find_slots import find, put
 from tests.outcomes import assert_outcome
 
 Json = dict[str, Any]
@@ -116,13 +116,12 @@ async def test_b13_the_form_can_come_in_the_transaction_of_the_booking(asking: h
 async def test_b13_a_time_can_be_held_while_the_form_is_filled_in(asking: httpx.AsyncClient) -> None:
     body = {"resourceType": "Parameters", "parameter": [{"name": "appointment", "resource": appointment()}]}
     held = await asking.post("/Appointment/$hold", json=body)
-    assert held.status_code in (200, 201), held.text
-    found = held.json()
-    token = held.headers.get("x-hold-token")
-    assert token is None or token
-    if found["resourceType"] == "Parameters":
-        found = next(one["resource"] for one in found["parameter"] if "resource" in one)
+    assert held.status_code == 201, held.text
+    confirm = f"/Appointment/{held.json()['id']}/$book"
+    assert_outcome(await asking.post(confirm), 422, "business-rule", "form-required")
     await put(asking, questionnaire_response())
+    confirmed = await asking.post(confirm)
+    assert (confirmed.status_code, confirmed.json()["status"]) == (200, "booked")
 
 
 async def test_b13_a_form_before_the_visit_does_not_hinder_the_booking(clinic: httpx.AsyncClient) -> None:
@@ -138,7 +137,7 @@ async def test_b13_a_service_asks_for_its_own_forms(clinic: httpx.AsyncClient) -
         clinic,
         service("checkup", type=kind("checkup")),
         service("surgery", type=kind("surgery"), extension=[required_form()]),
-        role(healthcareService=[{"reference": "HealthcareService/checkup"}, {"reference": "HealthcareService/surgery"}]),
+        role(healthcareService=[{"reference": f"HealthcareService/{id}"} for id in ("checkup", "surgery")]),
     )
     await booked(clinic, appointment(serviceType=kind("checkup")))
     await refused(clinic, appointment(at("10:00"), serviceType=kind("surgery")))
@@ -194,3 +193,9 @@ async def test_b13_the_review_of_a_visit_is_a_form_that_is_found_by_its_visit(cl
     for query in ("questionnaire=http://example.org/Questionnaire/review", f"questionnaire={form}", "patient=ann"):
         found = (await clinic.get(f"/QuestionnaireResponse?{query}")).json()
         assert [entry["resource"]["id"] for entry in found["entry"]] == ["review"]
+
+
+async def test_b13_a_slot_says_which_form_its_calendar_asks_for(asking: httpx.AsyncClient) -> None:
+    first = (await find(asking))[0]
+    [terms] = [one for one in first["extension"] if one["url"].endswith("/terms")]
+    assert {"url": "form", "valueCanonical": FORM} in terms["extension"]

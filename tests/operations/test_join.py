@@ -199,13 +199,19 @@ async def test_b12_a_long_visit_can_be_joined_again_until_it_ends(
     assert_outcome(await video.get(f"/Appointment/{booked['id']}/$join"), 422, "business-rule", "join-closed")
 
 
-async def test_b12_a_held_visit_that_is_confirmed_has_its_link(video: httpx.AsyncClient) -> None:
+async def test_b12_a_pending_visit_that_is_confirmed_keeps_its_link_and_becomes_a_virtual_encounter(
+    video: httpx.AsyncClient,
+) -> None:
     await put(video, patient("cal"), schedule(extension=FLAG))
     [found, *_] = await find(video)
     pending = await book(video, found["start"], status="pending", serviceType=[{"text": "any"}])
     confirmed = (await video.post(f"/Appointment/{pending['id']}/$book")).json()
     assert confirmed["status"] == "booked"
     assert len(links(confirmed)) == 1
+    arrived = await video.put(f"/Appointment/{confirmed['id']}", json={**confirmed, "status": "arrived"})
+    assert arrived.status_code == 200, arrived.text
+    begun = (await video.get("/Encounter", params={"appointment": confirmed["id"]})).json()["entry"][0]["resource"]
+    assert begun["class"]["code"] == "VR"
 
 
 @pytest.mark.parametrize(

@@ -296,6 +296,16 @@ async def test_b11_an_appointment_of_no_series_has_no_others(clinic: httpx.Async
     assert_outcome(await cancel(clinic, "nobody", "all"), 404, "not-found")
 
 
+async def test_b11_more_members_than_can_be_changed_together_are_refused(
+    clinic: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = (await booked(clinic))[0]
+    monkeypatch.setattr("fhir_server.scheduling.series.MEMBERS_MAX", 2)
+    assert_outcome(await cancel(clinic, first["id"], "all"), 422, "too-costly")
+    monkeypatch.setattr("fhir_server.scheduling.series.MEMBERS_MAX", 3)
+    assert (await cancel(clinic, first["id"], "all")).status_code == 200
+
+
 async def test_b11_a_member_that_is_changed_alone_says_so(clinic: httpx.AsyncClient) -> None:
     first, second, third = await booked(clinic, weekly(3))
     moved = {**second, "start": at("10:00", TUESDAYS[1]), "end": at("10:30", TUESDAYS[1])}
@@ -347,6 +357,9 @@ async def test_b11_a_series_of_which_one_cannot_move_stays_as_it_is(clinic: http
     assert refused.value.status == 409
     assert refused.value.issues[0].text.startswith("3 of 4: ")
     assert refused.value.issues[0].expression == ("Appointment.participant[1].actor",)
+    with pytest.raises(FhirError) as far:
+        await move(clinic, series[0]["id"], "all", at("10:00", "9999-12-30"), at("10:30", "9999-12-30"))
+    assert far.value.issues[0].problem == "too-far-away"
     kept = await found(clinic, "patient=Patient/ann")
     assert times(kept) == [f"{day}T09:00 booked" for day in TUESDAYS]
 

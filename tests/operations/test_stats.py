@@ -34,7 +34,7 @@ from tests.outcomes import assert_outcome
 Json = dict[str, Any]
 
 FEBRUARY = {"start": "2026-02-01T00:00:00Z", "end": "2026-03-01T00:00:00Z"}
-ROUTINE = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0276", "code": "ROUTINE"}]}
+ROUTINE = {"system": "http://terminology.hl7.org/CodeSystem/v2-0276", "code": "ROUTINE"}
 VIDEO = [{"coding": [{"code": "video"}, {"code": "other"}]}, {"coding": [{"code": "second"}]}]
 EXPECTED = ("booked", "arrived", "checked-in", "fulfilled", "noshow")
 
@@ -64,7 +64,8 @@ def past(id: int, random: Random) -> Json:
     status = random.choice(["fulfilled", "fulfilled", "noshow", "cancelled", "entered-in-error", "arrived"])
     more: Json = {"id": f"v{id}"}
     if random.random() < 0.5:
-        more["appointmentType"] = ROUTINE
+        shown = random.choice(["Routine", "As planned"])
+        more["appointmentType"] = {"coding": [{**ROUTINE, "display": shown}]}
     if random.random() < 0.5:
         more["serviceType"] = VIDEO
     if status == "cancelled":

@@ -209,7 +209,8 @@ PERSON: dict[str, Draw] = {
     "birthDate": maybe(one_of(*DATES)),
     "address": maybe(several(address)),
 }
-ACTORS = ("Patient", "Practitioner", "PractitionerRole", "HealthcareService", "Location")
+ACTORS = ("Patient", "Practitioner", "PractitionerRole", "HealthcareService", "Location", "Device")
+AUTHORS = ("Practitioner", "Organization", "Device", "Patient", "PractitionerRole")
 
 ELEMENTS: dict[str, dict[str, Draw]] = {
     "Organization": {
@@ -374,12 +375,12 @@ ELEMENTS: dict[str, dict[str, Draw]] = {
         "identifier": maybe(identifier),
         "basedOn": maybe(several(reference("CarePlan", "ServiceRequest")), 0.3),
         "partOf": maybe(several(reference("Observation", "Procedure")), 0.3),
-        "questionnaire": maybe(one_of("http://a.example/p", "http://a.example/p/q", "http://a.example/pq")),
+        "questionnaire": maybe(one_of(*CANONICALS, *(f"{BASE}/Questionnaire/{id}" for id in IDS))),
         "status": one_of("in-progress", "completed", "amended"),
         "subject": maybe(reference("Patient", "Location")),
         "encounter": maybe(reference("Encounter")),
         "authored": maybe(one_of(*DATES, *MOMENTS)),
-        "author": maybe(reference("Practitioner", "Patient", "Device")),
+        "author": maybe(reference(*AUTHORS)),
         "source": maybe(reference("Patient", "Practitioner")),
     },
     "Provenance": {
@@ -387,9 +388,7 @@ ELEMENTS: dict[str, dict[str, Draw]] = {
         "occurred[x]": lambda random: {"occurredDateTime": random.choice(IN_ORDER)},
         "recorded": one_of(*MOMENTS),
         "location": maybe(reference("Location"), 0.3),
-        "agent": several(
-            whole(type=maybe(concept), role=maybe(several(concept)), who=reference("Practitioner", "Organization"))
-        ),
+        "agent": several(whole(type=maybe(concept), role=maybe(several(concept)), who=reference(*AUTHORS))),
         "entity": maybe(several(whole(role=always("source"), what=reference("Questionnaire", "Schedule"))), 0.3),
     },
 }
@@ -417,6 +416,8 @@ def _to(*types: str) -> list[Json]:
 
 HELD = [{"url": f"{CANONICAL}/StructureDefinition/hold-expires", "valueInstant": "2099-03-08T05:00:00Z"}]
 
+CONCEPT = {"coding": [{"code": "A"}]}
+
 BESIDES: dict[str, Json] = {
     "Appointment": {
         "status": "cancelled",
@@ -441,6 +442,20 @@ BESIDES: dict[str, Json] = {
         "endpoint": _to("Endpoint"),
         "telecom": [{"system": "email", "value": "zoe@example.org"}, {"system": "phone", "value": "555"}],
     },
+    "Provenance": {
+        "target": _to(*ELEMENTS),
+        "agent": [{"type": CONCEPT, "role": [CONCEPT], "who": who} for who in _to(*AUTHORS)],
+        "entity": [{"role": "source", "what": what} for what in _to(*ELEMENTS)],
+        "signature": [
+            {"type": [{"system": SYSTEMS[0], "code": "A"}], "when": MOMENTS[0], "who": {"reference": "Patient/a"}}
+        ],
+    },
+    "Questionnaire": {
+        "useContext": [
+            {"code": {"code": "age"}, "valueQuantity": {"value": 30}},
+            {"code": {"code": "task"}, "valueCodeableConcept": CONCEPT},
+        ]
+    },
     "Schedule": {"actor": _to(*ACTORS)},
     "Slot": {"extension": HELD},
 }
@@ -451,10 +466,17 @@ def everything(seed: int) -> list[Json]:
     """One of each type and id, with every element that a search looks at and a reference to every type it may be to."""
     random = Everything(seed)
     built = [_build(random, type, id) | BESIDES.get(type, {}) for type in ELEMENTS for id in IDS]
+    last = {one["resourceType"]: one for one in built}
+    answers = [{**last["AppointmentResponse"], "id": f"of-{type}", "actor": _to(type)[0]} for type in ACTORS]
     responses = (one for one in built if one["resourceType"] == "AppointmentResponse")
-    for response, actor in zip(responses, _to(*ACTORS), strict=True):
+    for response, actor in zip(responses, _to(*ACTORS), strict=False):
         response["actor"] = actor
-    return built
+    form = {**last["QuestionnaireResponse"], "questionnaire": f"{BASE}/Questionnaire/a"}
+    filled_in = [{**form, "id": f"about-{type}", "subject": _to(type)[0]} for type in ELEMENTS]
+    written = [{**form, "id": f"by-{type}", "author": _to(type)[0]} for type in AUTHORS]
+    sources = ("Patient", "Practitioner", "PractitionerRole")
+    said = [{**form, "id": f"from-{type}", "source": _to(type)[0]} for type in sources]
+    return [*built, *answers, *filled_in, *written, *said]
 
 
 def _build(random: Random, type: str, id: str) -> Json:

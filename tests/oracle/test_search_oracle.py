@@ -58,7 +58,15 @@ def test_the_oracle_knows_every_parameter_that_works() -> None:
         assert set(ELEMENTS[type]) == works - ELSEWHERE, type
 
 
-SEARCHED = {"hold-expires": "2099", "near": "47.1|8.2|1|km", "phonetic": "Miller", "state": "cancelled"}
+SEARCHED = {
+    "context-quantity": "30",
+    "context-type-quantity": "age$30",
+    "context-type-value": "task$A",
+    "hold-expires": "2099",
+    "near": "47.1|8.2|1|km",
+    "phonetic": "Miller",
+    "state": "cancelled",
+}
 """How to ask for what the oracle does not evaluate."""
 
 

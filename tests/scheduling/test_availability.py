@@ -446,6 +446,21 @@ def test_services_open_nothing_for_roles_that_are_inactive() -> None:
     assert on("2026-03-09", made(roles=[role(hours("09:00", "10:00"), active=False)], services=[offered])) == []
 
 
+def test_a2_leave_of_one_of_several_services_blocks_only_what_is_for_it() -> None:
+    def closed(id: str, start: str, end: str) -> Json:
+        during = {"start": f"2026-03-09T{start}:00Z", "end": f"2026-03-09T{end}:00Z"}
+        kind = [{"coding": [{"system": "urn:types", "code": id}]}]
+        return service(id=id, type=kind, notAvailable=[{"description": "x", "during": during}])
+
+    services = [closed("mri", "09:00", "12:00"), closed("xray", "11:00", "14:00")]
+    of_xray = schedule(serviceType=[{"coding": [{"system": "urn:types", "code": "xray"}]}])
+    of_both = schedule(actor=("HealthcareService/mri", "HealthcareService/xray"))
+    assert free_of("2026-03-09", made(roles=[role()], services=services)) == ["09T11:00-09T12:00"]
+    assert free_of("2026-03-09", made(of_xray, roles=[role()], services=services)) == ["09T11:00-09T14:00"]
+    assert free_of("2026-03-09", made(of_both, services=services)) == ["09T09:00-09T14:00"]
+    assert free_of("2026-03-09", made(roles=[role()], services=services[:1])) == ["09T09:00-09T12:00"]
+
+
 def test_a_service_that_is_inactive_opens_nothing() -> None:
     assert on("2026-03-09", made(services=[service(hours("08:00", "20:00"), active=False)])) == []
 

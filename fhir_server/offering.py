@@ -1,0 +1,170 @@
+"""Free time is offered to those who wait: what was given back at once, everything else from time to time
+(conformance/decisions/0022-answers-and-waiting.md).
+
+Several processes may do it at once: an offer is a hold through the one door for writes, and who comes second looks on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any
+
+import structlog
+
+from fhir_server import search
+from fhir_server.outcome import FhirError, Json
+from fhir_server.plan import Claim, Stored
+from fhir_server.scheduling import waiting
+from fhir_server.scheduling.intervals import Interval
+from fhir_server.scheduling.joint import Combination
+from fhir_server.scheduling.offers import Taken
+from fhir_server.scheduling.policy import Intent
+from fhir_server.scheduling.waiting import Sought, Wish
+from fhir_server.writing import Server, Unchanged, write
+
+log = structlog.get_logger()
+
+LISTED_MAX = 250
+"""Who is looked at: so many of those with a priority, and so many of those who wait longest."""
+
+TRIES_MAX = 3
+"""Times that are tried for one who waits, where others turn out to be in the way."""
+
+WRITES_MAX = 100
+"""Offers that are tried in one look."""
+
+
+async def offer_freed(server: Server) -> None:
+    """Offers the times that were given back and not looked at yet, before anybody is answered. Reads nothing if there
+    are none. Whatever fails here is made good by the next look at everything."""
+    if not server.freed.times:
+        return
+    async with server.freed.lock:
+        if times := server.freed.take():
+            await _look(server, _reach(server, times))
+
+
+async def offer_due(server: Server) -> None:
+    """Offers whatever is free, if that was not looked at lately: time that a widened availability made, or that was
+    given back by a process that ended."""
+    now = server.now()
+    pause = timedelta(seconds=server.settings.waitlist_round_seconds)
+    if server.freed.looked is not None and now < server.freed.looked + pause:
+        return
+    async with server.freed.lock:
+        server.freed.looked = now
+        await _look(server, Interval(now, now + timedelta(days=server.policy.window_days_max)))
+
+
+def _reach(server: Server, times: Sequence[tuple[datetime, datetime]]) -> Interval:
+    """The time around what was given back, in which a visit can have become possible."""
+    near = server.policy.appointment_length_max
+    start = max(server.now(), min(start for start, _ in times) - near)
+    end = max(end for _, end in times) + near
+    return Interval(start, min(end, start + timedelta(days=server.policy.window_days_max)))
+
+
+async def _look(server: Server, reach: Interval) -> None:
+    if not reach.start < reach.end:
+        return
+    try:
+        await _offer_all(server, reach)
+    except FhirError as error:
+        log.warning("offering", problem=error.issues[0].problem or error.issues[0].code)
+
+
+@dataclass(slots=True)
+class _Finding:
+    """What is found for each wish, and what is in the way; looked up once until an offer changes it."""
+
+    server: Server
+    reach: Interval
+    sought: dict[Wish, Sought | None] = field(default_factory=dict)
+    taken: dict[Wish, Taken] = field(default_factory=dict)
+
+    async def seek(self, wish: Wish) -> tuple[Sought, Taken] | None:
+        """None if the wish cannot be looked for."""
+        run, policy = self.server.store.run, self.server.policy
+        if wish not in self.sought:
+            self.sought[wish] = await _unless_refused(run(waiting.seek(wish, self.reach, policy)))
+        found = self.sought[wish]
+        if found is None:
+            return None
+        if wish not in self.taken:
+            self.taken[wish] = await run(waiting.taken_of(found, policy))
+        return found, self.taken[wish]
+
+
+async def _unless_refused(looking: Any) -> Any:
+    try:
+        return await looking
+    except FhirError as error:
+        log.warning("offering", problem=error.issues[0].problem or error.issues[0].code)
+        return None
+
+
+async def _offer_all(server: Server, reach: Interval) -> None:
+    """Who waits is looked at in order, and gets the earliest time that fits; one offer for each patient at a time."""
+    entries = await _list(server)
+    if not entries:
+        return
+    policy, finding, writes = server.policy, _Finding(server, reach), 0
+    patients = frozenset(patient for entry in entries for patient in waiting.patients_of(entry["resource"], policy))
+    busy, offered = await server.store.run(waiting.load_patients(patients, reach, policy))
+    for entry in entries:
+        wish = waiting.wish_of(entry["resource"], policy)
+        theirs = waiting.patients_of(entry["resource"], policy)
+        if wish is None or not theirs or theirs & offered or writes >= WRITES_MAX:
+            continue
+        found = await finding.seek(wish)
+        for time in _times(server, entry["resource"], found, busy) if found else ():
+            writes += 1
+            if await _offer(server, entry, time):
+                offered |= theirs
+                finding.taken.clear()
+                break
+
+
+def _times(
+    server: Server, appointment: Json, found: tuple[Sought, Taken], busy: Mapping[str, Sequence[Claim]]
+) -> list[Combination]:
+    fitting = waiting.fitting(appointment, *found, busy, server.now(), server.policy)
+    return list(islice(fitting, TRIES_MAX))
+
+
+async def _list(server: Server) -> list[Mapping[str, Any]]:
+    """Those who wait, as stored, in the order in which they are offered a time."""
+    first, longest = await asyncio.gather(
+        _search(server, ("priority", "gt0"), "priority,waiting-since"), _search(server, None, "waiting-since")
+    )
+    entries = {entry["_id"]: entry for entry in (*first, *longest)}
+    return sorted(entries.values(), key=lambda entry: waiting.rank(entry["resource"]))
+
+
+async def _search(server: Server, more: tuple[str, str] | None, order: str) -> Sequence[Mapping[str, Any]]:
+    pairs = [("status", "waitlist"), *([more] if more else []), ("_sort", order), ("_count", str(LISTED_MAX))]
+    query = search.parse(server.scope(strict=True), "Appointment", [*pairs, ("_total", "none")])
+    return (await server.store.search(query)).documents
+
+
+async def _offer(server: Server, entry: Mapping[str, Any], time: Combination) -> bool:
+    """Whether the time is theirs now, or need not be any more because they or somebody changed what they wait for."""
+    try:
+        await write(server, "Appointment", entry["_id"], _proposal(server, entry, time), intent=Intent(offering=True))
+    except FhirError as error:
+        log.info("offer", id=entry["_id"], problem=error.issues[0].problem or error.issues[0].code)
+        return False
+    return True
+
+
+def _proposal(server: Server, entry: Mapping[str, Any], time: Combination) -> Callable[[Stored | None], Any]:
+    def propose(before: Stored | None) -> Json | Unchanged:
+        if before is None or before.resource is None or before.version != entry["version"]:
+            return Unchanged.UNCHANGED
+        return waiting.offered(before.resource, time, server.now(), server.policy)
+
+    return propose

@@ -1,0 +1,135 @@
+"""Who takes part in an Appointment that is put on other Slots, or given to somebody else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from fhir_server.outcome import FhirError, Json
+from fhir_server.plan import ById, Plan, Stored
+from fhir_server.scheduling import slots
+from fhir_server.scheduling.choosing import schedule_of_slot
+from fhir_server.scheduling.elements import claimed_as, instant, kind, say, target, targets
+from fhir_server.scheduling.finding import Bookable, load_bookables
+from fhir_server.scheduling.policy import Change
+from fhir_server.scheduling.visit import occupies, people_of, slots_of
+
+ALIKE: Mapping[str, str] = {"PractitionerRole": "Practitioner"}
+"""Types of participants that stand for another type: whoever comes takes the place of one of their kind who leaves."""
+
+
+def follow_slots(change: Change, before: Json | None, after: Json) -> Plan[Json]:
+    """The Appointment; if it was put on other Slots and says nothing else that is new, at their time and with the
+    people of their Schedules: so to change `slot` alone is to move it."""
+    named = slots_of(after, change.policy)
+    if before is None or not named or not _is_put_elsewhere(change, before, after):
+        return after
+    former = slots_of(before, change.policy)
+    stored = {f"Slot/{one.id}": one for one in _stored((yield [ById(frozenset({*named, *former}))])[0])}
+    times = [_time(reference, stored) for reference in named]
+    known_times = [each for each in times if each]
+    if len(known_times) < len(times):
+        return after
+    schedules = [_schedules(each, stored, change) for each in (former, named)]
+    found = _stored((yield [ById(frozenset().union(*schedules))])[0])
+    bookables = yield from load_bookables(found, change.policy)
+    was, new = ([one for one in bookables if one.reference in each] for each in schedules)
+    if not new:
+        return after
+    zone = new[0].calendar.zone
+    start, end = min(each[0] for each in known_times), max(each[1] for each in known_times)
+    if (start, end) != (instant(after["start"]), instant(after["end"])):
+        after = {**after, "start": say(start, zone), "end": say(end, zone)}
+    return (yield from _exchange(after, was, new, change.policy.base))
+
+
+def _is_put_elsewhere(change: Change, before: Json, after: Json) -> bool:
+    if not occupies(before, change.now) or not occupies(after, change.now):
+        return False
+    policy = change.policy
+    same_time = all(bound in after and instant(before[bound]) == instant(after[bound]) for bound in ("start", "end"))
+    same = same_time and people_of(before, policy) == people_of(after, policy)
+    return same and set(slots_of(before, policy)) != set(slots_of(after, policy))
+
+
+def _stored(found: Iterable[object]) -> list[Stored]:
+    return [one for one in found if isinstance(one, Stored)]
+
+
+def _time(reference: str, stored: Mapping[str, Stored]) -> tuple[datetime, datetime] | None:
+    """The time of a Slot, as it is stored or as its id says."""
+    slot = stored[reference].resource if reference in stored else None
+    if slot:
+        return instant(slot["start"]), instant(slot["end"])
+    parsed = slots.parse_slot_id(reference.partition("/")[2])
+    return (parsed[1], parsed[1] + timedelta(minutes=parsed[2])) if parsed else None
+
+
+def _schedules(named: Sequence[str], stored: Mapping[str, Stored], change: Change) -> frozenset[str]:
+    found = (schedule_of_slot(reference, stored, change.policy) for reference in named)
+    return frozenset(one for one in found if one)
+
+
+def _exchange(appointment: Json, former: Sequence[Bookable], new: Sequence[Bookable], base: str) -> Plan[Json]:
+    """The Appointment with the actors of the new Schedules instead of those of the former ones."""
+    coming = [actor for one in new for actor in targets(one.calendar.schedule["actor"], base)]
+    leaving = {actor for one in former for actor in targets(one.calendar.schedule["actor"], base)} - set(coming)
+    taking = {actor for one in new for actor in one.claimed}
+    taken = {actor for one in former for actor in one.claimed} - taking
+    present = [target(one.get("actor"), base) for one in appointment["participant"]]
+    wanted = frozenset({*coming, *(one for one in present if one)})
+    known = {f"{one.type}/{one.id}": one.resource or {} for one in _stored((yield [ById(wanted)])[0])}
+    leavers = [one for one in present if one and (one in leaving or claimed_as(one, known, base) in taken)]
+    stay = {one for one in present if one} - set(leavers)
+    covered = stay | {claimed_as(one, known, base) for one in stay}
+    added = [one for one in dict.fromkeys(coming) if {one, claimed_as(one, known, base)}.isdisjoint(covered)]
+    return _replaced(appointment, leavers, added, base)
+
+
+def _replaced(appointment: Json, leavers: Sequence[str], added: Sequence[str], base: str) -> Json:
+    """The Appointment without those who leave; who comes takes the place of one of the same kind."""
+    waiting = list(added)
+    people: list[Json] = []
+    for one in appointment["participant"]:
+        reference = target(one.get("actor"), base)
+        if reference is None or reference not in leavers:
+            people.append(one)
+            continue
+        heir = next((each for each in waiting if _sort(each) == _sort(reference)), None)
+        if heir:
+            waiting.remove(heir)
+            kept = {name: one[name] for name in ("type", "required") if name in one}
+            people.append({**kept, **_participant(heir)})
+    return {**appointment, "participant": [*people, *map(_participant, waiting)]}
+
+
+def _participant(reference: str) -> Json:
+    """Somebody who comes: a person is asked, a room or a device is there."""
+    status = "needs-action" if _sort(reference) in ("Practitioner", "RelatedPerson") else "accepted"
+    return {"actor": {"reference": reference}, "status": status}
+
+
+def _sort(reference: str) -> str:
+    return ALIKE.get(kind(reference), kind(reference))
+
+
+def reassign(appointment: Json, leaver: str | None, comer: str, base: str) -> Json:
+    """The Appointment with `comer` in the place of `leaver`, or of the only one of that kind if none is named. Who has
+    declined has left already. Refuses (422) if that is nobody or several, or `comer` takes part already."""
+    present = [
+        found
+        for one in appointment["participant"]
+        if one["status"] != "declined" and (found := target(one.get("actor"), base))
+    ]
+    if comer in present:
+        text = f"{comer} takes part already."
+        raise FhirError("business-rule", text, "Appointment.participant", problem="takes-part-already")
+    candidates = [one for one in present if one == leaver or (leaver is None and _sort(one) == _sort(comer))]
+    if len(candidates) != 1:
+        whom = leaver or f"a {_sort(comer)}"
+        text = f"{whom} does not take part." if not candidates else f"Say `from`: {', '.join(candidates)} take part."
+        raise FhirError("business-rule", text, "from", problem="nobody-to-replace")
+    if _sort(candidates[0]) != _sort(comer):
+        text = f"{comer} cannot take the place of {candidates[0]}: name one of the same kind."
+        raise FhirError("business-rule", text, "to", problem="nobody-to-replace")
+    return _replaced(appointment, candidates, [comer], base)

@@ -1,0 +1,286 @@
+"""The waiting list: time that comes free is held for the first who fits, until they book it or let it pass."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from itertools import count
+from typing import Any
+
+import httpx
+
+from fhir_server.offering import offer_due
+from fhir_server.scheduling import holds, waiting
+from fhir_server.scheduling.parameters import extensions
+from fhir_server.store import Store
+from tests.clinic import NOW, REASON, appointment, at, patient, role
+from tests.outcomes import assert_outcome
+
+SetClock = Callable[[datetime], None]
+Json = dict[str, Any]
+
+TUESDAY_MORNING = {"start": at("09:00"), "end": at("09:30")}
+HOUR = timedelta(hours=1)
+PLACES = count(100)
+
+
+def wish(patient: str, *others: str, period: Json | None = None, **more: Any) -> Json:
+    """A patient who waits for Dr Smith, or for others, on Tuesday at nine or in another period."""
+    named = others or ("Practitioner/smith",)
+    return {
+        "resourceType": "Appointment",
+        "status": "waitlist",
+        "requestedPeriod": [period or TUESDAY_MORNING],
+        "participant": [{"actor": {"reference": one}, "status": "accepted"} for one in (f"Patient/{patient}", *named)],
+        **more,
+    }
+
+
+async def join(client: httpx.AsyncClient, patient: str, *others: str, **more: Any) -> str:
+    """The id of who waits. While the clock stands, ids tell who joined first."""
+    id = f"waiting-{next(PLACES)}"
+    response = await client.put(f"/Appointment/{id}", json={**wish(patient, *others, **more), "id": id})
+    assert response.status_code == 201, response.text
+    return id
+
+
+async def book(client: httpx.AsyncClient, patient: str = "Patient/ann", start: str = at("09:00")) -> str:
+    response = await client.post("/Appointment", json=appointment(start, actors=(patient, "Practitioner/smith")))
+    assert response.status_code == 201, response.text
+    return str(response.json()["id"])
+
+
+async def cancel(client: httpx.AsyncClient, id: str) -> None:
+    given = {"name": "cancelationReason", "valueCodeableConcept": REASON}
+    response = await client.post(
+        f"/Appointment/{id}/$cancel", json={"resourceType": "Parameters", "parameter": [given]}
+    )
+    assert response.status_code == 200, response.text
+
+
+async def read(client: httpx.AsyncClient, id: str) -> Json:
+    return dict((await client.get(f"/Appointment/{id}")).json())
+
+
+async def stored(store: Store, id: str) -> Json:
+    """The Appointment without asking the server, which would settle first."""
+    found = await store.read("Appointment", id)
+    assert found and found.resource
+    return found.resource
+
+
+async def look(client: httpx.AsyncClient) -> None:
+    """The look at everything that comes from time to time."""
+    server = client.app.state.server  # type: ignore[attr-defined]
+    server.freed.looked = None
+    await offer_due(server)
+
+
+async def with_patients(client: httpx.AsyncClient, *ids: str) -> None:
+    await asyncio.gather(*(client.put(f"/Patient/{id}", json=patient(id)) for id in ids))
+
+
+async def test_b10_a_cancelled_time_is_offered_to_the_first_who_fits(clinic: httpx.AsyncClient, store: Store) -> None:
+    await with_patients(clinic, "cleo")
+    booked = await book(clinic)
+    elsewhen = await join(clinic, "cleo", period={"start": at("18:00"), "end": at("18:30")}, priority=1)
+    first = await join(clinic, "bob")
+    await store.follow(None, 100)
+    await cancel(clinic, booked)
+    offered = await stored(store, first)
+    assert (offered["status"], offered["start"], offered["end"]) == ("pending", at("09:00"), at("09:30"))
+    assert holds.expires_of(offered) == NOW + HOUR
+    assert [one["status"] for one in offered["participant"]] == ["needs-action", "accepted"]
+    assert (await stored(store, elsewhen))["status"] == "waitlist"
+    slot = (await clinic.get(f"/{offered['slot'][0]['reference']}")).json()
+    assert (slot["status"], holds.expires_of(slot)) == ("busy-tentative", NOW + HOUR)
+    events, _ = await store.follow(None, 100)
+    said = [(one.event.old_status, one.event.new_status) for one in events if one.event.resource.endswith(first)]
+    assert said[-1] == ("waitlist", "pending")
+    taken = await clinic.post("/Appointment", json=appointment(actors=("Patient/ann", "Practitioner/smith")))
+    assert_outcome(taken, 409, "conflict")
+    accepted = await clinic.post(f"/Appointment/{first}/$book")
+    assert (accepted.status_code, accepted.json()["status"]) == (200, "booked")
+    assert [one["status"] for one in accepted.json()["participant"]] == ["accepted", "accepted"]
+    assert "extension" not in accepted.json()
+
+
+async def test_b10_the_order_is_priority_then_who_waits_longest(clinic: httpx.AsyncClient, set_clock: SetClock) -> None:
+    await with_patients(clinic, "cleo", "dora", "eve")
+    booked = await book(clinic)
+    order = []
+    for minute, (name, more) in enumerate(
+        (("bob", {}), ("cleo", {}), ("dora", {"priority": 5}), ("eve", {"priority": 2}))
+    ):
+        set_clock(NOW + timedelta(minutes=minute))
+        order.append(await join(clinic, name, **more))
+    bob, cleo, dora, eve = order
+    await clinic.put(f"/Appointment/{bob}", json={**(await read(clinic, bob)), "comment": "any chair", "extension": []})
+    await cancel(clinic, booked)
+    for id in (eve, dora, bob, cleo):
+        assert (await read(clinic, id))["status"] == "pending"
+        assert (await clinic.post(f"/Appointment/{id}/$release")).json()["status"] == "waitlist"
+    listed = (await clinic.get("/Appointment?status=waitlist&_sort=waiting-since")).json()["entry"]
+    assert [entry["resource"]["id"] for entry in listed] == order
+
+
+async def test_b10_an_offer_that_is_let_pass_goes_on_to_the_next_and_does_not_come_back(
+    clinic: httpx.AsyncClient, set_clock: SetClock
+) -> None:
+    await with_patients(clinic, "cleo", "dora")
+    booked = await book(clinic)
+    first, second, third = [await join(clinic, name) for name in ("bob", "cleo", "dora")]
+    await cancel(clinic, booked)
+    set_clock(NOW + HOUR)
+    expired = await read(clinic, first)
+    assert expired["status"] == "waitlist"
+    assert not expired.keys() & {"start", "end", "slot", "cancelationReason"}
+    assert [one["valuePeriod"] for one in extensions(expired, waiting.PASSED)] == [TUESDAY_MORNING]
+    assert (await read(clinic, second))["status"] == "pending"
+    declined = {
+        "resourceType": "AppointmentResponse",
+        "appointment": {"reference": f"Appointment/{second}"},
+        "actor": {"reference": "Patient/cleo"},
+        "participantStatus": "declined",
+    }
+    assert (await clinic.post("/AppointmentResponse", json=declined)).status_code == 201
+    passed = await read(clinic, second)
+    assert (passed["status"], passed["participant"][0]["status"]) == ("waitlist", "needs-action")
+    accepted = {**declined, "appointment": {"reference": f"Appointment/{third}"}}
+    accepted |= {"actor": {"reference": "Patient/dora"}, "participantStatus": "accepted"}
+    assert (await read(clinic, third))["status"] == "pending"
+    assert (await clinic.post("/AppointmentResponse", json=accepted)).status_code == 201
+    assert (await read(clinic, third))["status"] == "booked"
+    await cancel(clinic, third)
+    await look(clinic)
+    assert [(await read(clinic, id))["status"] for id in (first, second)] == ["waitlist", "waitlist"]
+
+
+async def test_b10_an_offer_can_be_neither_renewed_nor_taken_from_the_list(clinic: httpx.AsyncClient) -> None:
+    booked = await book(clinic)
+    id = await join(clinic, "bob")
+    await cancel(clinic, booked)
+    offered = await read(clinic, id)
+    longer = holds.with_expiry(offered, NOW + HOUR + timedelta(seconds=1))
+    assert_outcome(await clinic.put(f"/Appointment/{id}", json=longer), 422, "business-rule", "hold-too-long")
+    bare = {name: value for name, value in offered.items() if name != "extension"}
+    kept = (await clinic.put(f"/Appointment/{id}", json={**bare, "comment": "by phone"})).json()
+    assert kept["extension"] == offered["extension"]
+
+
+async def test_b10_time_that_comes_free_in_any_way_is_offered(
+    clinic: httpx.AsyncClient, store: Store, set_clock: SetClock
+) -> None:
+    await with_patients(clinic, "cleo", "dora", "eve", "finn")
+
+    moved = await join(clinic, "bob")
+    later = {**(await read(clinic, await book(clinic))), "start": at("10:00"), "end": at("10:30")}
+    assert (await clinic.put(f"/Appointment/{later['id']}", json=later)).is_success
+    assert (await stored(store, moved))["status"] == "pending"
+
+    deleted = await join(clinic, "cleo", period={"start": at("10:00"), "end": at("10:30")})
+    assert (await clinic.delete(f"/Appointment/{later['id']}")).status_code == 204
+    assert (await stored(store, deleted))["status"] == "pending"
+
+    put_back = await join(clinic, "dora", period={"start": at("11:30"), "end": at("12:00")})
+    own = (await clinic.get("/Slot/smith-main.20260303T1130.30")).json()
+    for status in ("busy", "free"):
+        assert (await clinic.put(f"/Slot/{own['id']}", json={**own, "status": status})).is_success
+    assert (await stored(store, put_back))["status"] == "pending"
+
+    over = await join(clinic, "eve", period={"start": at("11:00"), "end": at("11:30")})
+    held = holds.ask_for(appointment(at("11:00")), NOW + timedelta(minutes=5))
+    assert (await clinic.post("/Appointment", json=held)).status_code == 201
+    set_clock(NOW + timedelta(minutes=5))
+    await clinic.get("/Slot?status=free")
+    assert (await stored(store, over))["status"] == "pending"
+
+    early = await join(clinic, "finn", period={"start": at("08:00"), "end": at("09:00")})
+    hours = {"daysOfWeek": ["tue"], "availableStartTime": "08:00:00", "availableEndTime": "12:00:00"}
+    await clinic.put("/PractitionerRole/smith-main", json=role(availableTime=[hours]))
+    assert (await stored(store, early))["status"] == "waitlist"
+    await look(clinic)
+    assert (await stored(store, early))["start"] == at("08:00")
+
+
+async def test_b10_joining_the_list_needs_no_time_and_a_wanted_time_is_a_period(clinic: httpx.AsyncClient) -> None:
+    asked = wish("bob")
+    del asked["requestedPeriod"]
+    joined = await clinic.post("/Appointment/$book", json=asked)
+    assert (joined.status_code, joined.json()["status"]) == (201, "waitlist")
+    pending = (await clinic.post("/Appointment", json=appointment(status="pending"))).json()
+    waits = (await clinic.put(f"/Appointment/{pending['id']}", json={**pending, "status": "waitlist"})).json()
+    assert waits["requestedPeriod"] == [TUESDAY_MORNING]
+    many = wish("bob", requestedPeriod=[TUESDAY_MORNING] * waiting.PERIODS_MAX)
+    assert (await clinic.post("/Appointment", json=many)).status_code == 201
+    many["requestedPeriod"].append(TUESDAY_MORNING)
+    assert_outcome(await clinic.post("/Appointment", json=many), 422, "business-rule", "too-many-periods")
+
+
+async def test_b10_who_has_an_offer_gets_no_other_and_nobody_two_visits_at_a_time(
+    clinic: httpx.AsyncClient, store: Store
+) -> None:
+    booked = await book(clinic)
+    first, second = (
+        await join(clinic, "bob"),
+        await join(clinic, "bob", period={"start": at("10:00"), "end": at("12:00")}),
+    )
+    await cancel(clinic, booked)
+    await look(clinic)
+    assert [(await stored(store, id))["status"] for id in (first, second)] == ["pending", "waitlist"]
+    assert (await clinic.post(f"/Appointment/{first}/$book")).is_success
+    long = await join(clinic, "bob", period={"start": at("09:00"), "end": at("10:00")}, priority=1)
+    await look(clinic)
+    assert (await stored(store, long))["start"] == at("09:30")
+
+
+async def test_b10_whoever_waits_for_a_place_or_a_length_gets_what_fits(
+    clinic: httpx.AsyncClient, store: Store
+) -> None:
+    hour = {"start": at("09:00"), "end": at("11:00")}
+    await book(clinic, start=at("09:30"))
+    place = await join(clinic, "bob", "Location/main", period=hour, minutesDuration=60)
+    nobody = (
+        await clinic.post("/Appointment", json={**wish("ann"), "participant": wish("ann")["participant"][:1]})
+    ).json()
+    await look(clinic)
+    offered = await stored(store, place)
+    assert (offered["start"], offered["end"]) == (at("10:00"), at("11:00"))
+    assert [one["actor"]["reference"] for one in offered["participant"]][2:] == ["PractitionerRole/smith-main"]
+    assert (await stored(store, nobody["id"]))["status"] == "waitlist"
+    released = (await clinic.post(f"/Appointment/{place}/$release")).json()
+    assert [one["actor"]["reference"] for one in released["participant"]] == ["Patient/bob", "Location/main"]
+
+
+async def test_b10_what_is_past_or_about_to_begin_is_not_offered(
+    clinic: httpx.AsyncClient, store: Store, set_clock: SetClock
+) -> None:
+    id = await join(clinic, "bob")
+    set_clock(datetime.fromisoformat(at("09:00")) - timedelta(seconds=59))
+    await look(clinic)
+    assert (await stored(store, id))["status"] == "waitlist"
+    set_clock(datetime.fromisoformat(at("08:59")))
+    await look(clinic)
+    offered = await stored(store, id)
+    assert (offered["status"], holds.expires_of(offered)) == ("pending", datetime.fromisoformat(at("09:00")))
+
+
+async def test_b10_two_servers_never_offer_a_time_twice(
+    clinic: httpx.AsyncClient, client_with: Callable[..., Awaitable[httpx.AsyncClient]], store: Store
+) -> None:
+    other = await client_with(waitlist_offer_minutes=90)
+    await with_patients(clinic, "cleo", "dora")
+    ids = [await join(clinic, name) for name in ("bob", "cleo", "dora")]
+    await asyncio.gather(look(clinic), look(other), look(other))
+    found = [(await stored(store, id))["status"] for id in ids]
+    assert sorted(found) == ["pending", "waitlist", "waitlist"]
+
+
+async def test_b10_a_booking_that_frees_nothing_does_not_read_the_list(clinic: httpx.AsyncClient) -> None:
+    freed = clinic.app.state.server.freed  # type: ignore[attr-defined]
+    id = await book(clinic)
+    noted = await read(clinic, id)
+    await clinic.put(f"/Appointment/{id}", json={**noted, "comment": "By the window"})
+    await clinic.put(f"/Appointment/{id}", json={**noted, "status": "arrived"})
+    assert freed.times == ()
