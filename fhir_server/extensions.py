@@ -39,7 +39,9 @@ EXTENSIONS: tuple[Extension, ...] = (
         ("Schedule", "HealthcareService"),
         (
             Part("newPatients", "Whether patients are taken who have not been here before", ("boolean",)),
-            Part("insurance", "An insurance that is taken; if none is named, all are", ("Coding", "Reference"), max="*"),
+            Part(
+                "insurance", "An insurance that is taken; if none is named, all are", ("Coding", "Reference"), max="*"
+            ),
         ),
     ),
     Extension(
@@ -215,7 +217,7 @@ EXTENSIONS: tuple[Extension, ...] = (
     Extension(
         "terms",
         "The terms of a Slot",
-        "What the Schedule of a computed Slot says of a visit, so that the Slots of several calendars can be told apart.",
+        "What the Schedule of a computed Slot says of a visit, to tell the Slots of several calendars apart.",
         ("Slot",),
         (
             Part("name", "The name of the calendar", ("string",)),

@@ -90,7 +90,9 @@ EXCHANGES: Mapping[str, Exchange] = {
 
 READING = Exchange({"200": ""}, refusals=("404", "410", "422"))
 CHANGING = Exchange(
-    {"200": "", "201": "", "202": ""}, heeded=("If-Match", "Prefer", "Idempotency-Key"), refusals=("404", "410", *DECIDED)
+    {"200": "", "201": "", "202": ""},
+    heeded=("If-Match", "Prefer", "Idempotency-Key"),
+    refusals=("404", "410", *DECIDED),
 )
 LABELLING = Exchange({"200": ""}, heeded=("If-Match", "Idempotency-Key"), refusals=("404", "410", *DECIDED))
 """What operations have in common that read, that write and answer with what was written, that write and answer with

@@ -98,23 +98,38 @@ def _is_over(one: Chosen, visit: Visit) -> bool:
 ARRIVING = frozenset({"in-the-past", "too-soon", "too-far", "off-grid"})
 """What does not refuse a patient who is already there, or an import."""
 
+PASSED = ARRIVING - {"off-grid"}
+"""What does not refuse to put somebody else on a visit, whose time was judged when it was booked."""
+
+NONE: frozenset[str] = frozenset()
+
 WALK_IN_MINUTES_MAX = 60
 """A patient who is there is seen within this time; for a later one an appointment is booked."""
 
 
 def time_problems(visit: Visit, chosen: Sequence[Chosen]) -> list[Issue]:
-    """Why the rules of the Schedules do not offer this time; a time that it has already is not asked again."""
+    """Why the rules of the Schedules do not offer this time. A Schedule that it has been on at this time is not asked
+    again; one that joins is, but not how long before."""
     problems: dict[str, Issue] = {}
-    if not visit.moved:
-        return []
-    waived = ARRIVING if visit.change.recording or _walks_in(visit) else _undone(visit)
+    kept = _kept(visit)
+    waived = ARRIVING if visit.change.recording or _walks_in(visit) else _undone(visit) | (PASSED if kept else NONE)
     for one in chosen:
+        if f"Slot/{one.slot_id}" in kept or (one.slot_id is None and not visit.moved):
+            continue
         start, end = span(one) if one.slot_id else (visit.start, visit.end)
         for code in slots.refusals(one.bookable.calendar, start, end, visit.change.now):
             if code not in waived and (not one.published or code in PUBLISHED_REFUSALS):
                 text = f"{TIME_TEXTS[code]} ({one.bookable.reference})"
                 problems.setdefault(code, problem("business-rule", text, "Appointment.start", code))
     return list(problems.values())
+
+
+def _kept(visit: Visit) -> frozenset[str]:
+    """The Slots that the visit is on already, if its time stays."""
+    former = visit.former
+    if former is None or (instant(former["start"]), instant(former["end"])) != (visit.start, visit.end):
+        return NONE
+    return frozenset(slots_of(former, visit.change.policy))
 
 
 UNDOING: Mapping[str, frozenset[str]] = {

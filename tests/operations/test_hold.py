@@ -104,9 +104,7 @@ async def test_b3_whoever_looks_finds_a_hold_that_is_over_cancelled_and_its_slot
     assert (last.old_status, last.new_status, last.reason) == ("pending", "cancelled", "hold-expired")
 
 
-async def test_b3_an_ehrs_own_slot_is_free_again_after_the_hold(
-    clinic: httpx.AsyncClient, set_clock: SetClock
-) -> None:
+async def test_b3_an_ehrs_own_slot_is_free_again_after_the_hold(clinic: httpx.AsyncClient, set_clock: SetClock) -> None:
     own = {
         "resourceType": "Slot",
         "id": "own",
