@@ -42,12 +42,13 @@ STARTS = [day + timedelta(hours=8) + number * HALF_HOUR for day in WORKDAYS for 
 """When a visit can begin: 08:00 to 18:00 on weekdays."""
 
 WINDOW = f"start={MONDAY:%Y-%m-%dT%H:%M:%SZ}&end={MONDAY + timedelta(days=DAYS):%Y-%m-%dT%H:%M:%SZ}"
+DAY = f"start={MONDAY:%Y-%m-%dT%H:%M:%SZ}&end={MONDAY + timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}"
 QUESTIONS = {
     "window": f"/Schedule/$find-slots?location=Location/main&_count=1000&{WINDOW}",
     "next": "/Schedule/$find-slots?location=Location/main&_count=5",
     "joint": f"/Schedule/$find-slots?participant=PractitionerRole?location=Location/main&_count=1000&{WINDOW}",
     "places": f"/Location/$find-available?location=Location/main&{WINDOW}",
-    "intervals": f"/Schedule/$availability?location=Location/main&{WINDOW}",
+    "intervals": f"/Schedule/$availability?location=Location/main&explain=true&{DAY}",
 }
 
 
@@ -126,6 +127,7 @@ async def measure(uri: str, schedules: int, bookings: int) -> tuple[dict[str, Js
         place = {"resourceType": "Location", "id": "main", "status": "active"}
         (await client.put("/Location/main", json=place)).raise_for_status()
         await fill(app.state.server, range(1), each)
+        (await client.get(QUESTIONS["next"])).raise_for_status()
         one = await ask(client)
         await fill(app.state.server, range(1, schedules), each)
         return one, await ask(client)

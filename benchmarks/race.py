@@ -4,10 +4,12 @@
     python benchmarks/race.py --kill-server 5            the same, and every 5 s one server is killed with SIGKILL
     python benchmarks/race.py --server URL --server URL  against servers that run already (their FHIR bases)
 
-Bookers book, move and cancel at random: minutes of one day, 5 to 60 minutes long, one or two of a few practitioners.
-Judged is what the servers say over HTTP: the Appointments themselves, never the store's own bookkeeping. It ends with 0
-only if nobody is booked twice, every acknowledged change is there, no Slot stays busy without an Appointment, and every
-answer was 200, 201, 409, 412, 422, or 503 with Retry-After; a connection may break only where servers are killed.
+Bookers book, hold, renew, confirm, move, cancel and wait at random: minutes of one day, 5 to 60 minutes long, one or
+two of a few practitioners, or a group of three, with or without a room. Holds last a minute, so that in a longer race
+many end, and are booked late. Judged is what the servers say over HTTP: the Appointments themselves, never the store's
+own bookkeeping. It ends with 0 only if nobody is over capacity, every acknowledged change is there, no Slot stays busy
+without an Appointment, and every answer was 200, 201, 409, 412, 422, or 503 with Retry-After; a connection may break
+only where servers are killed.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ import threading
 import time
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -45,6 +47,15 @@ Json: TypeAlias = dict[str, Any]
 
 ANSWERS = frozenset({200, 201, 409, 412, 422})
 PATIENTS = 200
+ROOMS = 2
+GROUP = 3
+"""Places of the last practitioner's groups."""
+HOLD_MINUTES = 1
+WAITING_MAX = 2
+"""Entries of the waiting list that a booker has at a time."""
+WHAT = {"book": 35, "hold": 20, "wait": 2, "confirm": 12, "renew": 6, "move": 10, "cancel": 15}
+"""What is tried, and how often."""
+EXPIRES = f"{CANONICAL}/StructureDefinition/hold-expires"
 START_SECONDS_MAX = 60
 SETTLE_SECONDS_MAX = 90
 REASON = {
@@ -85,10 +96,24 @@ def appointment(start: datetime, minutes: int, actors: Sequence[str], status: st
     }
 
 
+def parameters(**values: object) -> Json:
+    given = [{"name": name, f"value{type[0].upper()}{type[1:]}": value} for name, (type, value) in values.items()]
+    return {"resourceType": "Parameters", "parameter": given}
+
+
+def expiry(appointment: Json) -> datetime | None:
+    """When the hold ends that an Appointment is."""
+    said = (one["valueInstant"] for one in appointment.get("extension", ()) if one["url"] == EXPIRES)
+    return next((datetime.fromisoformat(text) for text in said), None)
+
+
 def clinic(actors: int) -> Iterator[Json]:
-    """Practitioners who are there at all hours, with a Schedule that begins at any minute; and patients."""
+    """Practitioners who are there at all hours, with a Schedule that begins at any minute, the last one for groups;
+    rooms and patients."""
     minute = {"value": 1, "unit": "min", "system": "http://unitsofmeasure.org", "code": "min"}
     alignment = {"url": "alignmentInterval", "valueDuration": minute}
+    places = {"url": "capacity", "valuePositiveInt": GROUP}
+    kind = {"system": "http://terminology.hl7.org/CodeSystem/location-physical-type", "code": "ro"}
     for number in range(actors):
         name = f"race-{number}"
         yield {"resourceType": "Practitioner", "id": name, "active": True, "name": [{"family": f"Racer {number}"}]}
@@ -104,8 +129,16 @@ def clinic(actors: int) -> Iterator[Json]:
             "id": name,
             "active": True,
             "actor": [{"reference": f"PractitionerRole/{name}"}],
-            "extension": [{"url": f"{CANONICAL}/StructureDefinition/scheduling-parameters", "extension": [alignment]}],
+            "extension": [
+                {
+                    "url": f"{CANONICAL}/StructureDefinition/scheduling-parameters",
+                    "extension": [alignment, places] if number == actors - 1 else [alignment],
+                }
+            ],
         }
+    for number in range(ROOMS):
+        named = {"resourceType": "Location", "id": f"race-{number}", "status": "active", "name": f"Room {number}"}
+        yield {**named, "physicalType": {"coding": [kind]}}
     for number in range(PATIENTS):
         yield {"resourceType": "Patient", "id": f"race-{number}", "name": [{"family": f"Patient {number}"}]}
 
@@ -145,25 +178,37 @@ class Booker:
     report: Report
     choice: random.Random
     kept: dict[str, Json] = field(default_factory=dict)
+    waiting: set[str] = field(default_factory=set)
 
     async def work(self, until: float) -> None:
         while time.monotonic() < until:
-            what = self.choice.choices(("book", "move", "cancel"), (60, 15, 25))[0] if self.kept else "book"
-            await (self.book() if what == "book" else self.change(what))
+            what = self.choice.choices(tuple(WHAT), tuple(WHAT.values()))[0]
+            if what == "wait":
+                await self.wait()
+            elif what in ("book", "hold") or not self.kept:
+                await self.book("hold" if what == "hold" else "book")
+            else:
+                await self.change(what, self.choice.choice(sorted(self.kept)))
 
     def anywhere(self) -> Json:
         start = self.plan.day + timedelta(minutes=self.choice.randrange(24 * 60))
         people = self.choice.sample(range(self.plan.actors), min(self.choice.choice((1, 1, 1, 2)), self.plan.actors))
         actors = [f"Practitioner/race-{number}" for number in people]
+        actors += [f"Location/race-{self.choice.randrange(ROOMS)}"] if self.choice.random() < 0.2 else []
         patient = f"Patient/race-{self.choice.randrange(PATIENTS)}"
         return appointment(start, self.choice.randrange(5, 61), [patient, *actors])
 
-    async def book(self) -> None:
+    async def book(self, what: str) -> None:
         """Where the connection broke, the same key asks again until it is known what became of it."""
-        headers = {"Idempotency-Key": str(uuid.UUID(int=self.choice.getrandbits(128)))}
+        headers = self.key()
         wanted = self.anywhere()
+        asked: Json = {"resourceType": "Parameters", "parameter": [{"name": "appointment", "resource": wanted}]}
+        asked["parameter"].append({"name": "minutes", "valuePositiveInt": HOLD_MINUTES})
         for _ in range(5):
-            answer = await self.ask("book", "POST", "Appointment", wanted, headers)
+            if what == "hold":
+                answer = await self.ask(what, "POST", "Appointment/$hold", asked, headers)
+            else:
+                answer = await self.ask(what, "POST", "Appointment", wanted, headers)
             if answer is None or answer.status_code == 503:
                 await asyncio.sleep(self.choice.uniform(0.1, 1))
                 continue
@@ -171,33 +216,76 @@ class Booker:
                 self.learn(answer.json())
             return
 
-    async def change(self, what: str) -> None:
-        """Moves or cancels one of its own; without an answer it may be either, and is left alone from then on."""
-        id = self.choice.choice(sorted(self.kept))
+    async def wait(self) -> None:
+        """Joins the waiting list, or books what it offers."""
+        if len(self.waiting) < WAITING_MAX:
+            wanted = {name: value for name, value in self.anywhere().items() if name not in ("start", "end")}
+            day = {"start": self.plan.day.isoformat(), "end": (self.plan.day + timedelta(days=1)).isoformat()}
+            entry = {**wanted, "status": "waitlist", "requestedPeriod": [day], "minutesDuration": 20}
+            answer = await self.ask("wait", "POST", "Appointment", entry, self.key())
+            if answer is not None and answer.status_code == 201:
+                self.waiting.add(answer.json()["id"])
+            return
+        id = self.choice.choice(sorted(self.waiting))
+        answer = await self.ask("look", "GET", f"Appointment/{id}", None, {})
+        if answer is None or answer.status_code != 200 or answer.json()["status"] != "pending":
+            return
+        self.waiting.discard(id)
+        answer = await self.ask("accept", "POST", f"Appointment/{id}/$book", None, self.key())
+        if answer is not None and answer.status_code == 200:
+            self.learn(answer.json())
+
+    async def change(self, what: str, id: str) -> None:
+        """Changes one of its own; without an answer it may be either, and is left alone from then on."""
         before = self.kept[id]
-        other = {"status": "cancelled", "cancelationReason": REASON}
-        if what == "move":
-            anywhere = self.anywhere()
-            other = {"start": anywhere["start"], "end": anywhere["end"]}
-        after = {**before, **other}
         headers = {"If-Match": f'W/"{before["meta"]["versionId"]}"'}
-        answer = await self.ask(what, "PUT", f"Appointment/{id}", after, headers)
+        path, method, body, after = f"Appointment/{id}", "PUT", before, before
+        if what == "cancel":
+            body = after = {**before, "status": "cancelled", "cancelationReason": REASON}
+        elif what == "confirm":
+            path, method, body, headers = f"{path}/$book", "POST", {}, self.key()
+            after = {**before, "status": "booked"}
+            if before["status"] != "pending":
+                return
+        elif what == "renew":
+            path, method, headers = f"{path}/$hold", "POST", self.key()
+            body = parameters(minutes=("positiveInt", HOLD_MINUTES))
+            if before["status"] != "pending":
+                return
+        else:
+            anywhere = self.anywhere()
+            body = after = {**before, "start": anywhere["start"], "end": anywhere["end"]}
+            if self.choice.random() < 0.5:
+                path, method = f"{path}/$reschedule", "POST"
+                times = {name: ("dateTime", anywhere[name]) for name in ("start", "end")}
+                body = parameters(**times)
+        answer = await self.ask(what, method, path, body or None, headers)
         if answer is None or answer.status_code == 503:
             del self.kept[id]
             self.report.known[id].append(after)
         elif answer.status_code == 200:
             self.learn(answer.json())
-        elif answer.status_code == 412:
+        elif answer.status_code == 412 and not self.has_ended(before):
             self.report.wrong.append(f"Appointment/{id} was changed by somebody else")
+        elif self.has_ended(before):
+            del self.kept[id]
+
+    def has_ended(self, known: Json) -> bool:
+        """Whether it is a hold that somebody may have put away by now."""
+        until = expiry(known)
+        return until is not None and until <= datetime.now(UTC)
+
+    def key(self) -> Json:
+        return {"Idempotency-Key": str(uuid.UUID(int=self.choice.getrandbits(128)))}
 
     def learn(self, stored: Json) -> None:
         self.report.known[stored["id"]] = [stored]
-        if stored["status"] == "booked":
+        if stored["status"] in ("booked", "pending"):
             self.kept[stored["id"]] = stored
         else:
             self.kept.pop(stored["id"], None)
 
-    async def ask(self, what: str, method: str, path: str, body: Json, headers: Json) -> httpx.Response | None:
+    async def ask(self, what: str, method: str, path: str, body: Json | None, headers: Json) -> httpx.Response | None:
         """The answer, noted; None if the connection broke."""
         began = time.perf_counter()
         server = self.choice.choice(self.plan.servers)
@@ -229,40 +317,53 @@ def found(http: httpx.Client, url: str | None) -> Iterator[Json]:
 
 
 def judge(plan: Plan, reports: Sequence[Report]) -> list[str]:
-    """What is wrong, by what the first server says now."""
+    """What is wrong, by what the first server says now. Holds that are over are put away by the first look."""
     server = plan.servers[0]
     with httpx.Client(timeout=60) as http:
+        busy = list(found(http, f"{server}/Slot?status=busy,busy-tentative&_count=1000"))
         everything = {each["id"]: each for each in found(http, f"{server}/Appointment?_count=1000")}
-        busy = list(found(http, f"{server}/Slot?status=busy&_count=1000"))
-    booked = [each for each in everything.values() if each["status"] == "booked"]
+    taking = [each for each in everything.values() if each["status"] in ("booked", "pending")]
     wrong = [line for report in reports for line in report.wrong]
-    wrong += twice(booked)
+    wrong += overfull(taking, {f"Practitioner/race-{plan.actors - 1}": GROUP})
     for report in reports:
         wrong += [line for id, may in report.known.items() if (line := differs(id, everything.get(id), may))]
-    held = {reference["reference"] for each in booked for reference in each.get("slot", ())}
-    wrong += [f"Slot/{slot['id']} is busy for nobody" for slot in busy if f"Slot/{slot['id']}" not in held]
-    return wrong
+    held = {reference["reference"] for each in taking for reference in each.get("slot", ())}
+    left = [slot["id"] for slot in busy if f"Slot/{slot['id']}" not in held]
+    with httpx.Client(timeout=60) as http:
+        still = [id for id in left if http.get(f"{server}/Slot/{id}").json()["status"].startswith("busy")]
+    return [*wrong, *(f"Slot/{id} is busy for nobody" for id in still)]
 
 
-def twice(booked: Sequence[Json]) -> Iterator[str]:
-    """The actors who are in two Appointments at once."""
-    times: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
-    for each in booked:
+def overfull(taking: Sequence[Json], places: Mapping[str, int]) -> Iterator[str]:
+    """The actors who are at more places at once than they have, which is one if nothing is said."""
+    changes: dict[str, list[tuple[datetime, int, str]]] = defaultdict(list)
+    for each in taking:
+        start, end = (datetime.fromisoformat(each[name]) for name in ("start", "end"))
         for participant in each["participant"]:
-            times[participant["actor"]["reference"]].append((each["start"], each["end"], each["id"]))
-    for actor, taken in times.items():
-        for (_, end, one), (start, _, other) in itertools.pairwise(sorted(taken)):
-            if start < end:
-                yield f"{actor} is booked twice: Appointment/{one} and Appointment/{other}"
+            actor = participant["actor"]["reference"]
+            changes[actor] += [(start, 1, each["id"]), (end, -1, each["id"])]
+    for actor, sequence in changes.items():
+        present: set[str] = set()
+        for _, change, id in sorted(sequence):
+            present = present | {id} if change > 0 else present - {id}
+            if len(present) > places.get(actor, 1):
+                yield f"{actor} is booked twice: {', '.join(f'Appointment/{one}' for one in sorted(present))}"
 
 
 def differs(id: str, stored: Json | None, may: Sequence[Json]) -> str | None:
-    """What was promised of an Appointment and is not so; the last of `may` was not answered, if there are two."""
+    """What was promised of an Appointment and is not so; the last of `may` was not answered, if there are two. A hold
+    may have ended."""
     if stored is None:
         return f"Appointment/{id} is lost"
     said = [{name: each[name] for name in ("status", "start", "end")} for each in may]
+    said += [{**one, "status": "cancelled"} for one, each in zip(said, may, strict=True) if has_expired(each)]
     now = {name: stored[name] for name in ("status", "start", "end")}
     return None if now in said else f"Appointment/{id} is {now}, but was acknowledged as {said[0]}"
+
+
+def has_expired(hold: Json) -> bool:
+    until = expiry(hold)
+    return hold["status"] == "pending" and until is not None and until <= datetime.now(UTC)
 
 
 @contextmanager

@@ -368,7 +368,8 @@ def _given(operation: Operation) -> list[Parameter]:
 
 
 def _is_simple(parameter: Parameter) -> bool:
-    return not parameter.parts and (parameter.type[:1].islower() or parameter.type == "Reference")
+    types = (parameter.type, *parameter.also)
+    return not parameter.parts and any(type[:1].islower() or type == "Reference" for type in types)
 
 
 def _results(operation: Operation, exchange: Exchange) -> tuple[Mapping[str, Json], tuple[str, ...]]:

@@ -141,7 +141,8 @@ class Site:
 
         self.loop.run_until_complete(clear())
         server.store.guards.known.clear()
-        server.settled.until = None
+        server.settled.until = server.freed.looked = None
+        server.freed.take()
         self.seen.clear()
 
     def claimed(self) -> dict[str, set[tuple[str, int, int]]]:
@@ -255,10 +256,11 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.those("pending"))
     @rule(number=ANY, minutes=st.sampled_from((5, 15, 40)))
     def renew(self, number: int, minutes: int) -> None:
+        """A hold gets longer; what the waiting list offers does not."""
         id = self.chosen(number, "pending")
         answer = self.operate(f"/Appointment/{id}/$hold", {"name": "minutes", "valuePositiveInt": minutes})
-        self.expect(answer, 0)
-        self.model.change(id, expires=self.model.now + minutes)
+        if self.expect(answer, 422 if self.model.visits[id].waits else 0):
+            self.model.change(id, expires=self.model.now + minutes)
 
     @rule(
         start=STARTS,
@@ -308,7 +310,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.those("pending", "cancelled"))
     @rule(number=ANY)
     def confirm(self, number: int) -> None:
-        """A hold is booked; one that is over is booked as if it were asked for now."""
+        """A hold, or what the waiting list offers, is booked; one that is over as if it were asked for now."""
         id = self.chosen(number, "pending", "cancelled")
         visit = self.model.visits[id]
         late = visit.status == "cancelled"
@@ -324,7 +326,7 @@ class Machine(RuleBasedStateMachine):
         id = self.chosen(number, "pending", "booked")
         visit = self.model.visits[id]
         moved = replace(visit, start=start, end=start + minutes, on=None)
-        if (moved.start, moved.end) == (visit.start, visit.end):
+        if visit.waits or (moved.start, moved.end) == (visit.start, visit.end):
             return
         refused = self.model.refused(self.on_offer(moved), (id,))
         times = {"start": spell(moved.start), "end": spell(moved.end)}
@@ -343,7 +345,7 @@ class Machine(RuleBasedStateMachine):
         """Somebody else, or another place, at the same time: whoever comes new must be open and free."""
         id = self.chosen(number, "pending", "booked")
         visit = self.model.visits[id]
-        if visit.start < self.model.now or (visit.who, visit.room) == (who, room):
+        if visit.waits or visit.start < self.model.now or (visit.who, visit.room) == (who, room):
             return
         other = replace(visit, who=who, room=room, on=visit.on if who == visit.who else None)
         other = other if who == visit.who else self.on_offer(other)

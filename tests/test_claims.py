@@ -219,12 +219,18 @@ CALLS: dict[str, tuple[str, dict[str, Any]]] = {
     "Appointment/$book": ("POST", BOOKING),
     "Appointment/id/$book": ("POST", {}),
     "Appointment/id/$cancel": ("POST", {"json": CANCELLING}),
+    "Appointment/id/$confirm": ("POST", {}),
+    "Appointment/$find": ("GET", SLOTS),
+    "Appointment/$hold": ("POST", {"json": appointment(at("11:30"))}),
+    "Appointment/id/$hold": ("POST", {}),
+    "Appointment/id/$release": ("POST", {}),
     "Appointment/id/$join": ("GET", {}),
     "Appointment/$stats": ("GET", SLOTS),
     "ConceptMap/$translate": ("GET", {"params": WORD}),
     "ConceptMap/id/$translate": ("GET", {"params": {"code": "noshow"}}),
     "Schedule/$find-slots": ("GET", {"params": {**SLOTS["params"], "schedule": "Schedule/smith-main"}}),
     "Schedule/id/$find-slots": ("GET", SLOTS),
+    "Slot/$prefetch": ("GET", SLOTS),
     "Patient/id/$everything": ("GET", {}),
     "Encounter/id/$everything": ("GET", {}),
     "ValueSet/$expand": ("GET", STATUS),
@@ -244,8 +250,11 @@ OF_EVERY_TYPE: dict[str, tuple[str, dict[str, Any]]] = {
     "validate": ("POST", {}),
 }
 
-PLACES = {"find-slots": "smith-main", "join": "now"}
+PLACES = {"find-slots": "smith-main", "join": "now", "confirm": "asked", "hold": "wanted", "release": "wanted"}
 """On which instance the operations are called that need a certain one."""
+
+PROPOSED = {"asked": "10:30", "wanted": "11:00"}
+"""Appointments that are proposed, and at what time."""
 
 NOW_BY_VIDEO = appointment(
     at("07:30", MONDAY),
@@ -272,6 +281,9 @@ async def test_every_operation_that_is_claimed_works_at_each_of_its_levels(
     if resource:
         (await clinic.put(f"/{type}/{id}", json=resource)).raise_for_status()
     (await clinic.put("/Appointment/now", json={**NOW_BY_VIDEO, "id": "now"})).raise_for_status()
+    for name, time in PROPOSED.items():
+        proposed = {**appointment(at(time), status="proposed"), "id": name}
+        (await clinic.put(f"/Appointment/{name}", json=proposed)).raise_for_status()
     for claim in (await _claimed(clinic, type)).get("operation", ()):
         code = claim["name"]
         definition = await _definition(clinic, "OperationDefinition", claim["definition"])

@@ -11,7 +11,7 @@ FIND = Path(__file__).parents[1] / "benchmarks" / "find.py"
 
 
 def test_a9_many_schedules_and_bookings_take_as_many_round_trips_as_one(tmp_path: Path) -> None:
-    arguments = ["--schedules", "100", "--bookings", "600", "--data", str(tmp_path)]
+    arguments = ["--schedules", "100", "--bookings", "300", "--data", str(tmp_path)]
     run = subprocess.run([sys.executable, FIND, *arguments], capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stdout + run.stderr
     figures = json.loads(run.stdout)

@@ -209,7 +209,7 @@ def _problem(row: Parameter, one: _Given, exact: bool) -> str | None:
     if one.type in row.also:
         return None
     if one.type == "text":
-        if row.type not in GRAMMAR and row.type != "Reference":
+        if row.type not in GRAMMAR and row.type != "Reference" and GRAMMAR.keys().isdisjoint(row.also):
             return f"{_said(row)} can only be given in the body of a POST, in a Parameters."
     elif not _fits(row, one.type, exact):
         return f"{_said(row)} is needed, not {'parts' if one.type == 'parts' else one.type}."

@@ -70,9 +70,10 @@ def keep(change: Change, before: Json | None, after: Json) -> Json:
 
     Refuses (422) more periods than one can ask for, and to hold an offered time for longer than it was offered.
     """
+    known = before if before and (waits(before) or before["status"] == "waitlist") else None
     if change.recording:
-        return after
-    known = before if before and waits(before) else None
+        unmarked = after["status"] == "waitlist" and not waits(after)
+        return _marked(change, known, after) if unmarked else after
     if after["status"] == "waitlist":
         if len(after.get("requestedPeriod", ())) > PERIODS_MAX:
             text = f"At most {PERIODS_MAX} periods can be asked for."

@@ -13,14 +13,17 @@ import httpx
 from fhir_server.offering import offer_due
 from fhir_server.scheduling import holds, waiting
 from fhir_server.scheduling.parameters import extensions
+from fhir_server.scheduling.policy import Intent
 from fhir_server.store import Store
-from tests.clinic import NOW, REASON, appointment, at, patient, role
+from fhir_server.writing import write
+from tests.clinic import NOW, REASON, appointment, appointment_response, at, patient, role
 from tests.outcomes import assert_outcome
 
 SetClock = Callable[[datetime], None]
 Json = dict[str, Any]
 
 TUESDAY_MORNING = {"start": at("09:00"), "end": at("09:30")}
+ELEVEN = {"start": at("11:00"), "end": at("11:30")}
 HOUR = timedelta(hours=1)
 PLACES = count(100)
 
@@ -284,3 +287,37 @@ async def test_b10_a_booking_that_frees_nothing_does_not_read_the_list(clinic: h
     await clinic.put(f"/Appointment/{id}", json={**noted, "comment": "By the window"})
     await clinic.put(f"/Appointment/{id}", json={**noted, "status": "arrived"})
     assert freed.times == ()
+
+
+async def test_b10_an_offer_is_made_also_if_the_process_ended_right_after_the_cancellation(
+    clinic: httpx.AsyncClient, client_with: Callable[..., Awaitable[httpx.AsyncClient]], store: Store
+) -> None:
+    id, booked = await join(clinic, "bob", period=ELEVEN), await book(clinic, start=at("11:00"))
+    ended, now = clinic.app.state.server, await read(clinic, booked)  # type: ignore[attr-defined]
+    await write(ended, "Appointment", booked, lambda _: {**now, "status": "cancelled", "cancelationReason": REASON})
+    assert ended.freed.take() == ((datetime.fromisoformat(ELEVEN["start"]), datetime.fromisoformat(ELEVEN["end"])),)
+    assert (await stored(store, id))["status"] == "waitlist"
+    other = (await client_with(waitlist_round_seconds=60)).app.state.server  # type: ignore[attr-defined]
+    await offer_due(other)
+    assert (await stored(store, id))["status"] == "pending"
+    assert other.freed.looked == NOW
+
+
+async def test_b10_who_came_on_the_list_by_an_import_has_a_place_too(clinic: httpx.AsyncClient, store: Store) -> None:
+    server = clinic.app.state.server  # type: ignore[attr-defined]
+    imported = {**wish("bob"), "id": "imported"}
+    await write(server, "Appointment", "imported", lambda _: imported, intent=Intent(recording=True))
+    await look(clinic)
+    assert (await stored(store, "imported"))["status"] == "pending"
+    assert (await clinic.post("/Appointment/imported/$release")).json()["status"] == "waitlist"
+
+
+async def test_b10_a_patient_who_declines_before_anything_is_offered_leaves_the_list(clinic: httpx.AsyncClient) -> None:
+    id = await join(clinic, "bob")
+    said = appointment_response(appointment={"reference": f"Appointment/{id}"}, participantStatus="declined")
+    await clinic.post("/AppointmentResponse", json=said)
+    assert (await read(clinic, id))["status"] == "waitlist"
+    await clinic.post("/AppointmentResponse", json={**said, "actor": {"reference": "Patient/bob"}})
+    left = await read(clinic, id)
+    assert left["status"] == "cancelled"
+    assert not extensions(left, waiting.SINCE)

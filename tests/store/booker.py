@@ -1,4 +1,5 @@
-"""A process that books, moves and cancels at random as fast as it can, and says what was acknowledged.
+"""A process that books, holds, renews, books late, moves and cancels at random as fast as it can, and says what was
+acknowledged.
 
     python -m tests.store.booker URI DATABASE SECONDS SEED
 
@@ -17,21 +18,28 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from fhir_server.outcome import FhirError
+from fhir_server.plan import Decision
 from fhir_server.resources import ROWS
 from fhir_server.store import LostRace, Store
-from tests.store.bookings import NINE, booking, cancelling
+from tests.store.bookings import GROUP, NINE, booking, cancelling, holding
 
 TASKS = 8
 BOOKED_MIN = 12
 SECONDS_MAX = 45.0
-ACTORS = ("Practitioner/1", "Practitioner/2", "Location/1")
+ACTORS = ("Practitioner/1", "Practitioner/2", GROUP, "Location/1")
+HOLDS = (0.3, 1.0, 600.0)
+"""Seconds that a hold lasts: some end while others wait for their time, and are renewed or booked late."""
+
+WHAT = {"book": 45, "hold": 20, "renew": 5, "confirm": 10, "move": 10, "cancel": 10}
+"""What is tried, and how often."""
+
 BEGIN = NINE.replace(hour=20)
 
 Times = tuple[datetime, datetime, Sequence[str]]
 
 
 def anywhere(choice: random.Random) -> Times:
-    """A time to the second, in a night across midnight, and one or two of the actors."""
+    """A time to the second, in a night across midnight, and one or two of the actors, together."""
     start = BEGIN + timedelta(seconds=choice.randrange(8 * 3600))
     actors = choice.sample(ACTORS, choice.choice((1, 1, 2)))
     return start, start + timedelta(seconds=choice.randrange(300, 3600)), actors
@@ -43,17 +51,26 @@ def over(began: float, seconds: float, told: Counter[str]) -> bool:
     return passed > SECONDS_MAX or (passed > seconds and told["book"] >= BOOKED_MIN)
 
 
+def decide(what: str, id: str, asked: Times, version: int, choice: random.Random, now: datetime) -> Decision:
+    """A hold that is renewed or booked may be over by now: then its time must still be free."""
+    if what == "cancel":
+        return cancelling(id, *asked, version)
+    if what in ("hold", "renew"):
+        return holding(id, *asked, version, now + timedelta(seconds=choice.choice(HOLDS)))
+    return booking(id, *asked, version)
+
+
 async def book_on(store: Store, name: str, choice: random.Random, seconds: float, told: Counter[str]) -> None:
-    """Books, moves and cancels until the race is over. An Appointment is only touched by its own task."""
+    """Books, holds, moves and cancels until the race is over. An Appointment is only touched by its own task."""
     kept: dict[str, tuple[int, Times]] = {}
     number, began = 0, time.monotonic()
     while not over(began, seconds, told):
-        what = choice.choices(("book", "move", "cancel"), (70, 15, 15))[0] if kept else "book"
+        what = choice.choices(tuple(WHAT), tuple(WHAT.values()))[0] if kept else "book"
         number += 1
-        id = f"{name}-{number}" if what == "book" else choice.choice(sorted(kept))
+        id = f"{name}-{number}" if what in ("book", "hold") else choice.choice(sorted(kept))
         version, times = kept.get(id, (0, None))
-        asked = times if what == "cancel" and times else anywhere(choice)
-        decision = (cancelling if what == "cancel" else booking)(id, *asked, version)
+        asked = times if times and what != "move" else anywhere(choice)
+        decision = decide(what, id, asked, version, choice, store.now())
         try:
             written = (await store.transact(decision))[0]
         except LostRace:
