@@ -13,6 +13,7 @@ import pytest
 
 from fhir_server import conformance
 from fhir_server.outcome import Json
+from fhir_server.scheduling.stranding import ABOUT
 from fhir_server.scheduling.telehealth import VIRTUAL_SERVICE
 from fhir_server.settings import Settings
 from tests.clinic import BUILDERS, MONDAY, TUESDAY, WEDNESDAY, appointment, at, patient
@@ -208,10 +209,12 @@ SLOTS = {"params": {"start": f"{TUESDAY}T00:00:00Z", "end": f"{WEDNESDAY}T00:00:
 STATUS = {"params": {"url": "http://hl7.org/fhir/ValueSet/slotstatus"}}
 CODE = {"params": {"system": "http://hl7.org/fhir/slotstatus", "code": "free"}}
 
-CANCELLING = {
-    "resourceType": "Parameters",
-    "parameter": [{"name": "cancelationReason", "valueCodeableConcept": {"text": "Travelling"}}],
-}
+
+def given(name: str, element: str, value: Any) -> dict[str, Any]:
+    return {"resourceType": "Parameters", "parameter": [{"name": name, element: value}]}
+
+
+CANCELLING = given("cancelationReason", "valueCodeableConcept", {"text": "Travelling"})
 BOOKING = {"json": appointment(at("10:00"))}
 WORD = {"code": "noshow", "source": "http://hl7.org/fhir/ValueSet/appointmentstatus"}
 
@@ -226,10 +229,23 @@ CALLS: dict[str, tuple[str, dict[str, Any]]] = {
     "Appointment/id/$release": ("POST", {}),
     "Appointment/id/$join": ("GET", {}),
     "Appointment/$stats": ("GET", SLOTS),
+    "Appointment/id/$transitions": ("GET", {}),
+    "Appointment/id/$reschedule": ("POST", {"json": given("start", "valueDateTime", at("11:30", WEDNESDAY))}),
+    "Appointment/id/$reassign": (
+        "POST",
+        {"json": given("to", "valueReference", {"reference": "PractitionerRole/smith-main"})},
+    ),
+    "Appointment/$validate-booking": ("POST", {"json": appointment(at("11:30"))}),
+    "Appointment/id/$validate-booking": ("POST", {}),
     "ConceptMap/$translate": ("GET", {"params": WORD}),
     "ConceptMap/id/$translate": ("GET", {"params": {"code": "noshow"}}),
     "Schedule/$find-slots": ("GET", {"params": {**SLOTS["params"], "schedule": "Schedule/smith-main"}}),
     "Schedule/id/$find-slots": ("GET", SLOTS),
+    "Schedule/$availability": ("GET", SLOTS),
+    "Schedule/id/$availability": ("GET", SLOTS),
+    "Location/$find-available": ("GET", SLOTS),
+    "PractitionerRole/id/$set-availability": ("POST", {"json": given("clear", "valueCode", "notAvailable")}),
+    **{f"{type}/id/$stranded": ("GET", {}) for type in ABOUT},
     "Slot/$prefetch": ("GET", SLOTS),
     "Patient/id/$everything": ("GET", {}),
     "Encounter/id/$everything": ("GET", {}),
@@ -250,7 +266,16 @@ OF_EVERY_TYPE: dict[str, tuple[str, dict[str, Any]]] = {
     "validate": ("POST", {}),
 }
 
-PLACES = {"find-slots": "smith-main", "join": "now", "confirm": "asked", "hold": "wanted", "release": "wanted"}
+PLACES = {
+    "availability": "smith-main",
+    "confirm": "asked",
+    "find-slots": "smith-main",
+    "hold": "wanted",
+    "join": "now",
+    "reassign": "booked",
+    "release": "wanted",
+    "reschedule": "booked",
+}
 """On which instance the operations are called that need a certain one."""
 
 PROPOSED = {"asked": "10:30", "wanted": "11:00"}
@@ -281,6 +306,8 @@ async def test_every_operation_that_is_claimed_works_at_each_of_its_levels(
     if resource:
         (await clinic.put(f"/{type}/{id}", json=resource)).raise_for_status()
     (await clinic.put("/Appointment/now", json={**NOW_BY_VIDEO, "id": "now"})).raise_for_status()
+    booked = {**appointment(at("09:00", WEDNESDAY)), "id": "booked"}
+    (await clinic.put("/Appointment/booked", json=booked)).raise_for_status()
     for name, time in PROPOSED.items():
         proposed = {**appointment(at(time), status="proposed"), "id": name}
         (await clinic.put(f"/Appointment/{name}", json=proposed)).raise_for_status()

@@ -56,7 +56,7 @@ def _maps(request: Request, arguments: Arguments) -> Sequence[Json]:
     else:
         chosen = list(maps.values())
     sides = {"sourceCanonical": one(arguments, "source"), "targetCanonical": one(arguments, "target")}
-    return [each for each in chosen if all(url is None or _is(url, each[side]) for side, url in sides.items())]
+    return [each for each in chosen if all(url is None or _is(url, each.get(side, "")) for side, url in sides.items())]
 
 
 def _is(canonical: str, known: str) -> bool:

@@ -33,7 +33,7 @@ HIDDEN = {"index._tag": f"{COMPUTED_TAG['system']}|{COMPUTED_TAG['code']}", "ind
 
 def search(filter: Json, now: datetime, policy: Policy) -> Plan[Added | None]:
     """The computed Slots that a search for free ones can find: those of the Schedules that the filter demands, or of
-    all if it bounds `start` on both sides. Also the computed Slots whose ids it demands."""
+    all if it bounds their time on both sides. Also the computed Slots whose ids it demands."""
     ids = [id for id in sorted(demanded(filter, "_id") or ()) if parse_slot_id(id)]
     if ids:
         read = []
@@ -43,7 +43,9 @@ def search(filter: Json, now: datetime, policy: Policy) -> Plan[Added | None]:
     if not FREE & (demanded(filter, "index.status") or frozenset()):
         return None
     schedules = _schedules(filter)
-    start, end = within(filter, "index.start.l")
+    start, before = within(filter, "index.start.l")
+    _, ended = within(filter, "index.end.l")
+    end = min((each for each in (before, ended) if each), default=None)
     if schedules is None and (start is None or end is None):
         return Added((), (NOT_COMPUTED,))
     opens = max(now, start or now)

@@ -455,6 +455,7 @@ SAMPLES = {
     "quantity": "5|http://unitsofmeasure.org|min",
     "uri": "http://a.example/b",
     "composite": "a$b",
+    "number": "5",
     "special": "1|2|3|km",
 }
 

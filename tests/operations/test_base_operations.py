@@ -130,7 +130,7 @@ async def test_a_create_that_would_be_refused_is_said_to_be(clinic: httpx.AsyncC
 async def test_an_update_that_would_be_refused_is_said_to_be(clinic: httpx.AsyncClient) -> None:
     booked = (await clinic.post("/Appointment", json=appointment())).json()
     url = f"/Appointment/{booked['id']}"
-    body = parameters(resource={**booked, "status": "proposed"}, mode="update")
+    body = parameters(resource={**booked, "status": "waitlist"}, mode="update")
     found = await issues(clinic.post(f"{url}/$validate", json=body))
     assert [one["code"] for one in found] == ["business-rule"]
     moved = parameters(resource={**booked, **{k: appointment(at("10:00"))[k] for k in ("start", "end")}})

@@ -15,7 +15,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from fhir_server.outcome import FhirError
 from fhir_server.plan import Decision
@@ -70,7 +70,7 @@ async def book_on(store: Store, name: str, choice: random.Random, seconds: float
         id = f"{name}-{number}" if what in ("book", "hold") else choice.choice(sorted(kept))
         version, times = kept.get(id, (0, None))
         asked = times if times and what != "move" else anywhere(choice)
-        decision = decide(what, id, asked, version, choice, store.now())
+        decision = decide(what, id, asked, version, choice, datetime.now(UTC))
         try:
             written = (await store.transact(decision))[0]
         except LostRace:

@@ -83,7 +83,7 @@ def cancelling(id: str, start: datetime, end: datetime, actors: Sequence[str], b
 async def violations(store: Store) -> list[str]:
     """What is wrong with the store: actors taken beyond their places, by the Appointments themselves; claims without an
     Appointment or the other way round; days with claims and without a guard. Holds that are over are nothing."""
-    now = store.now()
+    now = datetime.now(UTC)
     found: list[str] = []
     taken: dict[str, list[tuple[datetime, datetime, str]]] = defaultdict(list)
     async for document in store.db["Appointment"].find({"resource.status": {"$in": ["booked", "pending"]}}):

@@ -21,7 +21,15 @@ EXAMPLES = sorted(FOLDER.glob("*.json"))
 MEDIA = {"json": "application/fhir+json", "xml": "application/fhir+xml"}
 FHIR = "{http://hl7.org/fhir}"
 
-RECORDED = frozenset({"Appointment-2docs", "Appointment-example", "Encounter-f203"})
+RECORDED = frozenset(
+    {
+        "Appointment-2docs",
+        "Appointment-example",
+        "AppointmentResponse-example",
+        "AppointmentResponse-exampleresp",
+        "Encounter-f203",
+    }
+)
 """What nobody could book now, because it is years ago: it is recorded, as imports are."""
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from fhir_server.definitions import ResourceDefinition
 from fhir_server.outcome import Json
 from fhir_server.resources import ROWS
 from fhir_server.validation import check
@@ -458,3 +459,13 @@ def test_deep_nesting_is_an_issue() -> None:
         extension = {"url": "a", "extension": [extension]}
     (issue,) = check(ROWS["Slot"], {**GOOD["Slot"], "extension": [extension]})
     assert "nested deeper" in issue.text
+
+
+def test_what_is_contained_in_a_resource_of_a_bundle_is_its_own() -> None:
+    bundle = ResourceDefinition("Bundle", "Several resources.", ())
+    lost = {**GOOD[A], "identifier": [{"value": "1", "assigner": {"reference": "#other"}}]}
+    whole: Json = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": GOOD[A]}]}
+    assert check(bundle, whole) == []
+    found = {(issue.text[:5], issue.expression[0]) for issue in check(bundle, {**whole, "entry": [{"resource": lost}]})}
+    place = "Bundle.entry[0].resource"
+    assert found == {("ref-1", f"{place}.identifier[0].assigner.reference"), ("dom-3", f"{place}.contained[0]")}
