@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -62,6 +64,9 @@ CALENDARS = {
     "room": Calendar("room", "Location/room", 20, ((8 * 60, 12 * 60),), step=10),
 }
 """Dr Smith sees one at a time, with a buffer, Dr Jones groups of three; both may want the room."""
+
+HELD_MAX = 120
+"""The minutes that a hold lasts in all."""
 
 STATIC = frozenset({"Organization", "Location", "Practitioner", "PractitionerRole", "Schedule", "Patient"})
 
@@ -124,9 +129,14 @@ class Site:
     client: httpx.AsyncClient
     time: list[datetime]
     seen: dict[str, Json] = field(default_factory=dict)
+    told: Counter[str] = field(default_factory=Counter)
+    """How often there was a step, an answer by what was asked, and an offer to who waits."""
 
     def ask(self, method: str, path: str, body: Json | None = None, **query: Any) -> httpx.Response:
-        return self.loop.run_until_complete(self.client.request(method, path, json=body, params=query or None))
+        answer = self.loop.run_until_complete(self.client.request(method, path, json=body, params=query or None))
+        *_, last = (part for part in path.split("/") if part[:1].isupper() or part[:1] == "$")
+        self.told[f"{method} {last} {answer.status_code}"] += 1
+        return answer
 
     def put(self, resource: Json) -> httpx.Response:
         return self.ask("PUT", f"/{resource['resourceType']}/{resource['id']}", resource)
@@ -247,20 +257,23 @@ class Machine(RuleBasedStateMachine):
 
     @rule(start=STARTS, minutes=LENGTHS, patient=WHOSE, who=WHO, room=st.booleans())
     def hold(self, start: int, minutes: int, patient: str, who: str, room: bool) -> None:
-        visit = self.on_offer(Visit("proposed", start, start + minutes, patient, who, room))
+        visit, now = self.on_offer(Visit("proposed", start, start + minutes, patient, who, room)), self.model.now
         refused = self.model.refused(visit)
         answer = self.operate("/Appointment/$hold", {"name": "appointment", "resource": self.wanted(visit)})
         if self.expect(answer, refused):
-            self.settle_in(answer.json()["id"], replace(visit, status="pending", expires=self.model.now + 15))
+            self.settle_in(answer.json()["id"], replace(visit, status="pending", since=now, expires=now + 15))
 
     @precondition(lambda self: self.those("pending"))
     @rule(number=ANY, minutes=st.sampled_from((5, 15, 40)))
     def renew(self, number: int, minutes: int) -> None:
-        """A hold gets longer; what the waiting list offers does not."""
+        """A hold ends at another time: two hours after it began at the latest, and what the waiting list offers never
+        later than it said."""
         id = self.chosen(number, "pending")
+        visit, until = self.model.visits[id], self.model.now + minutes
+        longer = until > (visit.expires or 0) if visit.waits else until > visit.since + HELD_MAX
         answer = self.operate(f"/Appointment/{id}/$hold", {"name": "minutes", "valuePositiveInt": minutes})
-        if self.expect(answer, 422 if self.model.visits[id].waits else 0):
-            self.model.change(id, expires=self.model.now + minutes)
+        if self.expect(answer, 422 if longer else 0):
+            self.model.change(id, expires=until)
 
     @rule(
         start=STARTS,
@@ -340,8 +353,8 @@ class Machine(RuleBasedStateMachine):
             self.settle_in(id, moved)
 
     @precondition(lambda self: self.those("pending", "booked"))
-    @rule(number=ANY, who=WHO, room=st.booleans())
-    def reassign(self, number: int, who: str, room: bool) -> None:
+    @rule(number=ANY, who=WHO, room=st.booleans(), door=st.sampled_from(("PUT", "$reassign")))
+    def reassign(self, number: int, who: str, room: bool, door: str) -> None:
         """Somebody else, or another place, at the same time: whoever comes new must be open and free."""
         id = self.chosen(number, "pending", "booked")
         visit = self.model.visits[id]
@@ -352,7 +365,11 @@ class Machine(RuleBasedStateMachine):
         own = {one.id for one in self.model.calendars_of(visit)}
         new = {one.id for one in self.model.calendars_of(other)} - own
         refused = self.model.refused(other, (id,), asked=new)
-        answer = self.site.put({**self.site.seen[id], "participant": self.wanted(other)["participant"]})
+        if visit.room == room and door == "$reassign":
+            comer = {"name": "to", "valueReference": {"reference": self.model.calendars[who].actor}}
+            answer = self.operate(f"/Appointment/{id}/$reassign", comer)
+        else:
+            answer = self.site.put({**self.site.seen[id], "participant": self.wanted(other)["participant"]})
         if self.expect(answer, refused):
             if other.on != visit.on:
                 self.model.give_back(id)
@@ -375,6 +392,37 @@ class Machine(RuleBasedStateMachine):
         status = door if door == "entered-in-error" else "cancelled"
         self.model.change(id, status=status, expires=None, waits=False)
 
+    @precondition(lambda self: self.those("pending"))
+    @rule(number=ANY)
+    def release(self, number: int) -> None:
+        """A hold is given up; who was offered the time waits on."""
+        id = self.chosen(number, "pending")
+        self.expect(self.site.ask("POST", f"/Appointment/{id}/$release"), 0)
+        self.model.give_back(id)
+        self.model.change(id, status="cancelled", expires=None)
+
+    @precondition(lambda self: self.in_series())
+    @rule(number=ANY, scope=st.sampled_from(("following", "all")))
+    def cancel_series(self, number: int, scope: str) -> None:
+        """The whole of a series that is still to come, or what follows."""
+        id = self.in_series()[number % len(self.in_series())]
+        named = self.model.visits[id]
+        answer = self.operate(
+            f"/Appointment/{id}/$cancel",
+            {"name": "cancelationReason", "valueCodeableConcept": REASON},
+            {"name": "scope", "valueCode": scope},
+        )
+        self.expect(answer, 0)
+        for other in self.in_series():
+            visit = self.model.visits[other]
+            with_it = visit.series == named.series and visit.start > self.model.now
+            if other == id or (with_it and (scope == "all" or visit.number > named.number)):
+                self.model.give_back(other)
+                self.model.change(other, status="cancelled")
+
+    def in_series(self) -> list[str]:
+        return [id for id in self.those("booked") if self.model.visits[id].series]
+
     @precondition(lambda self: self.those("cancelled"))
     @rule(number=ANY)
     def undo_cancelling(self, number: int) -> None:
@@ -393,11 +441,14 @@ class Machine(RuleBasedStateMachine):
         first = Visit("booked", start % DAY, start % DAY + minutes, patient, who)
         both = [self.on_offer(one) for one in (first, replace(first, start=first.start + DAY, end=first.end + DAY))]
         answers = {self.model.refused(one) for one in both} - {0}
-        asked = {**self.wanted(first), "extension": [template("d", occurrenceCount=2)]}
+        asked, series = (
+            {**self.wanted(first), "extension": [template("d", occurrenceCount=2)]},
+            len(self.model.visits) + 1,
+        )
         answer = self.operate("/Appointment/$book", {"name": "appointment", "resource": asked})
         if self.expect(answer, max(answers, default=0)):
-            for entry, visit in zip(answer.json()["entry"], both, strict=True):
-                self.settle_in(entry["resource"]["id"], visit)
+            for at, (entry, visit) in enumerate(zip(answer.json()["entry"], both, strict=True)):
+                self.settle_in(entry["resource"]["id"], replace(visit, series=series, number=at))
 
     @rule(patient=WHOSE, who=WHO)
     def wait(self, patient: str, who: str) -> None:
@@ -427,6 +478,16 @@ class Machine(RuleBasedStateMachine):
         early = self.model.now < self.model.visits[id].start + 60
         if self.expect(self.site.put({**self.site.seen[id], "status": "noshow"}), 422 if early else 0):
             self.model.change(id, status="noshow")
+
+    @precondition(lambda self: self.those("noshow"))
+    @rule(number=ANY)
+    def undo_missing(self, number: int) -> None:
+        """Somebody came after all: the visit is booked as it was, where nobody has taken its time."""
+        id = self.chosen(number, "noshow")
+        visit = self.model.visits[id]
+        refused = self.model.refused(visit, (id,), waived=("off-grid", "in-the-past"))
+        if self.expect(self.site.put({**self.site.seen[id], "status": "booked"}), refused):
+            self.settle_in(id, replace(visit, status="booked"))
 
     # Rules, the EHR and the clock
 
@@ -498,29 +559,30 @@ class Machine(RuleBasedStateMachine):
     def everything_agrees(self) -> None:
         if not hasattr(self, "model"):
             return
+        self.site.told["steps"] += 1
         self.compare_appointments()
-        assert self.site.claimed() == claims(self.model)
+        assert not differences(self.site.claimed(), claims(self.model))
         assert not self.model.over_capacity()
         found = {
             who: {times: self.places(slot) for times, slot in slots.items()} for who, slots in self.found().items()
         }
         for who, calendar in self.model.calendars.items():
-            assert found.get(who, {}) == self.model.offered(calendar), who
+            assert not differences(found.get(who, {}), self.model.offered(calendar)), who
 
     def compare_appointments(self) -> None:
         bundle = self.site.ask("GET", "/Appointment", _count=1000).json()
         stored = {entry["resource"]["id"]: entry["resource"] for entry in bundle.get("entry", ())}
         self.site.seen = stored
-        for id, visit in self.model.visits.items():
-            if visit.waits:
-                self.model.change(id, status="waitlist", expires=None)
         for id, visit in list(self.model.visits.items()):
-            if visit.waits and stored[id]["status"] == "pending":
+            if visit.waits and visit.status == "cancelled":
+                self.model.change(id, status="waitlist", start=0, end=0, on=None, expires=None)
+        for id, visit in list(self.model.visits.items()):
+            if visit.status == "waitlist" and stored[id]["status"] == "pending":
                 self.adopt(id, stored[id])
         said = {
             id: (visit.status, visit.start, visit.end, visit.who, visit.room) for id, visit in self.model.visits.items()
         }
-        assert {id: self.read(one) for id, one in stored.items()} == said
+        assert not differences({id: self.read(one) for id, one in stored.items()}, said)
 
     def adopt(self, id: str, offered: Json) -> None:
         """A time is offered to one who waits: it must be one that could be booked."""
@@ -531,6 +593,7 @@ class Machine(RuleBasedStateMachine):
         visit = replace(visit, expires=int((expires - MIDNIGHT) // timedelta(minutes=1)))
         assert self.model.refused(self.on_offer(visit), (id,)) == 0
         self.settle_in(id, self.on_offer(visit))
+        self.site.told["offers"] += 1
 
     def read(self, appointment: Json) -> tuple[str, int, int, str, bool]:
         actors = {one["actor"]["reference"] for one in appointment["participant"]}
@@ -557,8 +620,15 @@ class Machine(RuleBasedStateMachine):
         return next(iter(said), 1)
 
 
-def run(uri: str, examples: int, steps: int, *, random: bool = False, shrink: bool = False) -> None:
-    """Runs the machine; `random` begins elsewhere each time, `shrink` looks for the shortest way to a difference."""
+def differences(stored: Mapping[Any, object], expected: Mapping[Any, object]) -> dict[Any, tuple[object, object]]:
+    """By key what the server has and what the model has, where it is not the same."""
+    every = {**stored, **expected}
+    return {key: (stored.get(key), expected.get(key)) for key in every if stored.get(key) != expected.get(key)}
+
+
+def run(uri: str, examples: int, steps: int, *, random: bool = False, shrink: bool = False) -> Counter[str]:
+    """Runs the machine and returns how often what was done; `random` begins elsewhere each time, `shrink` looks for the
+    shortest way to a difference."""
     phases = (Phase.generate, *((Phase.shrink,) if shrink else ()))
     chosen = settings(
         max_examples=examples,
@@ -572,6 +642,7 @@ def run(uri: str, examples: int, steps: int, *, random: bool = False, shrink: bo
     )
     with site(uri) as at:
         run_state_machine_as_test(type("Run", (Machine,), {"site": at}), settings=chosen)
+        return at.told
 
 
 def main() -> None:
@@ -584,7 +655,8 @@ def main() -> None:
     with ExitStack() as stack:
         data = stack.enter_context(tempfile.TemporaryDirectory())
         uri = os.environ.get("MONGODB_URI") or stack.enter_context(running(data))
-        run(uri, chosen.examples, chosen.steps, random=True, shrink=chosen.shrink)
+        told = run(uri, chosen.examples, chosen.steps, random=True, shrink=chosen.shrink)
+    print(json.dumps(dict(sorted(told.items())), indent=2))
     print(f"{chosen.examples} examples of up to {chosen.steps} steps: no difference", file=sys.stderr)
 
 

@@ -46,8 +46,9 @@ class Calendar:
 
 @dataclass(frozen=True)
 class Visit:
-    """An Appointment: from `start` to `end` with `who` and in the room. A hold ends at `expires`. `on` is the Slot of
-    the EHR that it stands on."""
+    """An Appointment: from `start` to `end` with `who` and in the room. A hold began at `since` and ends at `expires`.
+    `on` is the Slot of the EHR that it stands on, `series` the number of the series that it is in, and `number` its
+    place there."""
 
     status: str
     start: int
@@ -55,9 +56,12 @@ class Visit:
     patient: str
     who: str
     room: bool = False
+    since: int = 0
     expires: int | None = None
     on: str | None = None
     waits: bool = False
+    series: int = 0
+    number: int = 0
 
     def is_live(self, now: int) -> bool:
         return self.status in OCCUPYING and not self.is_over_held(now)

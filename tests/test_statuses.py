@@ -55,7 +55,7 @@ FROM, TO = zip(*((old, new) for old in lifecycle.APPOINTMENT for new in lifecycl
 
 
 @pytest.mark.parametrize(("old", "new"), list(zip(FROM, TO, strict=True)))
-async def test_only_the_moves_of_the_table_are_possible(
+async def test_l2_only_the_moves_of_the_table_are_possible(
     clinic: httpx.AsyncClient, set_clock: SetClock, old: str, new: str
 ) -> None:
     steps = (*ROUTES[old], old)
@@ -79,7 +79,7 @@ async def test_only_the_moves_of_the_table_are_possible(
 
 @pytest.mark.parametrize("old", list(lifecycle.SLOT))
 @pytest.mark.parametrize("new", list(lifecycle.SLOT))
-async def test_only_the_moves_of_a_slot_are_possible(clinic: httpx.AsyncClient, old: str, new: str) -> None:
+async def test_l2_only_the_moves_of_a_slot_are_possible(clinic: httpx.AsyncClient, old: str, new: str) -> None:
     await put(clinic, slot(status=old))
     response = await clinic.put("/Slot/published", json=slot(status=new))
     legal = new == old or new in lifecycle.SLOT[old]
@@ -88,14 +88,14 @@ async def test_only_the_moves_of_a_slot_are_possible(clinic: httpx.AsyncClient, 
 
 @pytest.mark.parametrize("old", list(lifecycle.ENCOUNTER))
 @pytest.mark.parametrize("new", list(lifecycle.ENCOUNTER))
-async def test_only_the_moves_of_an_encounter_are_possible(clinic: httpx.AsyncClient, old: str, new: str) -> None:
+async def test_l2_only_the_moves_of_an_encounter_are_possible(clinic: httpx.AsyncClient, old: str, new: str) -> None:
     await put(clinic, encounter(status=old))
     response = await clinic.put("/Encounter/visit", json=encounter(status=new))
     legal = new == old or new in lifecycle.ENCOUNTER[old]
     assert response.status_code == (200 if legal else 422), response.text
 
 
-async def test_a_cancellation_needs_a_reason(clinic: httpx.AsyncClient, booked: dict[str, Any]) -> None:
+async def test_b7_a_cancellation_needs_a_reason(clinic: httpx.AsyncClient, booked: dict[str, Any]) -> None:
     assert_outcome(await move(clinic, booked, "cancelled"), 422, "required", "reason-required")
     without = await clinic.post(f"/Appointment/{booked['id']}/$cancel", json={"resourceType": "Parameters"})
     assert_outcome(without, 400, "required")
@@ -103,7 +103,7 @@ async def test_a_cancellation_needs_a_reason(clinic: httpx.AsyncClient, booked: 
     assert "09:00" in starts(await find(clinic))
 
 
-async def test_a_no_show_waits_until_the_patient_cannot_come_any_more(
+async def test_l3_a_no_show_waits_until_the_patient_cannot_come_any_more(
     clinic: httpx.AsyncClient, booked: dict[str, Any], set_clock: SetClock
 ) -> None:
     set_clock(datetime.fromisoformat(at("09:59")))
@@ -114,7 +114,7 @@ async def test_a_no_show_waits_until_the_patient_cannot_come_any_more(
     assert await encounters(clinic, booked) == []
 
 
-async def test_arrival_begins_the_encounter_with_what_is_known(
+async def test_l4_arrival_begins_the_encounter_with_what_is_known(
     clinic: httpx.AsyncClient, booked: dict[str, Any]
 ) -> None:
     assert (await move(clinic, booked, "arrived")).status_code == 200
@@ -138,7 +138,7 @@ async def test_arrival_creates_no_encounter_where_that_is_switched_off(client_wi
     assert await encounters(client, booked) == []
 
 
-async def test_finishing_the_encounter_fulfils_the_appointment(
+async def test_l4_finishing_the_encounter_fulfils_the_appointment(
     clinic: httpx.AsyncClient, booked: dict[str, Any]
 ) -> None:
     await move(clinic, booked, "arrived")
@@ -149,7 +149,7 @@ async def test_finishing_the_encounter_fulfils_the_appointment(
     assert (await clinic.get(f"/Appointment/{booked['id']}")).json()["status"] == "fulfilled"
 
 
-async def test_fulfilling_the_appointment_finishes_the_encounter(
+async def test_l4_fulfilling_the_appointment_finishes_the_encounter(
     clinic: httpx.AsyncClient, booked: dict[str, Any], set_clock: SetClock
 ) -> None:
     await move(clinic, booked, "arrived")
@@ -170,7 +170,7 @@ async def test_cancelling_after_arrival_cancels_the_encounter(
     assert visit["status"] == "cancelled"
 
 
-async def test_an_encounter_of_the_ehr_takes_its_appointment_along(
+async def test_l4_an_encounter_of_the_ehr_takes_its_appointment_along(
     clinic: httpx.AsyncClient, booked: dict[str, Any]
 ) -> None:
     reference = [{"reference": f"Appointment/{booked['id']}"}]
@@ -202,7 +202,7 @@ async def test_what_took_place_can_be_recorded_but_the_past_cannot_be_booked(cli
     assert_outcome(early, 422, "business-rule", "not-begun")
 
 
-async def test_the_outbox_tells_each_change_in_order(
+async def test_l5_the_outbox_tells_each_change_in_order(
     clinic: httpx.AsyncClient, booked: dict[str, Any], store: Any
 ) -> None:
     await move(clinic, booked, "arrived")

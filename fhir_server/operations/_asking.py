@@ -26,6 +26,9 @@ from fhir_server.writing import Asked, Propose, Server, Unchanged, Written, fres
 BOOKABLE = ("proposed", "waitlist", "pending")
 """The statuses of an Appointment that can be held or booked; also one whose hold expired."""
 
+ASKABLE = frozenset({"proposed", "pending", "booked", "waitlist"})
+"""The statuses in which an Appointment that is to be held or booked can be given."""
+
 CHANGEABLE = ("booked", "arrived", "checked-in")
 """The statuses of an Appointment that $book can change."""
 
@@ -121,7 +124,7 @@ async def read_bid(server: Server, request: Request, arguments: Arguments, *, bo
     """What the arguments and the URL ask for. Refuses an Appointment that is named twice, what is unknown, and later an
     Appointment that can no longer be booked."""
     given: Json | None = _one_of(arguments, tuple(CHANGING))
-    named = await _named(server, request, arguments)
+    named = await _named(server, request, arguments, (given or {}).get("id"))
     if arguments["slot"] and (given or named):
         raise FhirError("invalid", "Give slots or an appointment, not both.", "Parameters.parameter.where(name='slot')")
     id = named or (given or {}).get("id")
@@ -134,17 +137,37 @@ async def read_bid(server: Server, request: Request, arguments: Arguments, *, bo
     wanted = await _read_wanted(server, arguments, given or proposal, named=bool(stored or request.id))
     status = (given or {}).get("status")
     change = status if booking and any(arguments[name] and status in CHANGING[name] for name in CHANGING) else None
+    if given:
+        _refuse_status(given, change, known=stored is not None and stored.resource is not None)
     wanted = replace(wanted, change=change, proposed=proposal is not None)
     at_present = wanted.appointment or (stored.resource if stored else None)
-    known = (stored.resource if stored else None) or {}
     return Bid(
         id if id and (named or stored or proposal) else fresh_id(),
         not (named or stored or proposal),
         lambda before: _ask_for(request, before, wanted, "accepted" if booking else "tentative"),
         wanted.newcomers,
-        recurs(at_present),
-        change == "cancelled" and bool(known) and known["status"] != "cancelled",
+        recurs(at_present) and not _changes(stored, change),
+        change == "cancelled",
     )
+
+
+def _changes(stored: Stored | None, change: str | None) -> bool:
+    """Whether the stored Appointment is changed or called off, instead of booked."""
+    known = stored.resource if stored else None
+    return change == "cancelled" or bool(change and known and known["status"] in CHANGEABLE)
+
+
+def _refuse_status(given: Json, change: str | None, *, known: bool) -> None:
+    """Refuses an Appointment that is given in a status in which there is nothing to be had, and to call off one that is
+    not stored: nothing of that kind may end as a booking."""
+    status = given["status"]
+    if status in ASKABLE or (change == "cancelled" and known):
+        return
+    if change == "cancelled" and "id" in given:
+        text = f"There is no Appointment/{given['id']} to call off."
+        raise FhirError("not-found", text, "Appointment.id", problem="appointment-unknown")
+    text = f"The Appointment is given as {status}; to be had it is given as {', '.join(sorted(ASKABLE))}."
+    raise FhirError("business-rule", text, "Appointment.status", problem="illegal-transition")
 
 
 def _one_of(arguments: Arguments, names: Sequence[str]) -> Any:
@@ -160,13 +183,21 @@ def _is_identifier(value: object) -> bool:
     return isinstance(value, dict) and not {"resourceType", "reference"} & value.keys()
 
 
-async def _named(server: Server, request: Request, arguments: Arguments) -> str | None:
-    """The id of the Appointment that the URL or a parameter names."""
+async def _named(server: Server, request: Request, arguments: Arguments, own: str | None) -> str | None:
+    """The id of the Appointment that the URL or a parameter names. Refuses two, of which one may be that of the
+    Appointment itself that is given."""
     reference = reference_text(_one_of(arguments, REFERENCES))
     identifier = next((one for one in arguments["appointment"] if _is_identifier(one)), None)
-    if request.id or reference is None:
-        return request.id or (await _identified(server, identifier) if identifier else None)
-    return local_id(server, reference, "Appointment")
+    names = [
+        request.id,
+        local_id(server, reference, "Appointment") if reference else None,
+        await _identified(server, identifier) if identifier else None,
+    ]
+    named = next((one for one in names if one), None)
+    if named and (others := {one for one in (*names, own) if one} - {named}):
+        text = f"Appointment/{named} and Appointment/{min(others)} are named: name one."
+        raise FhirError("invalid", text, "Parameters", status=400)
+    return named
 
 
 async def _identified(server: Server, identifier: Json) -> str:
@@ -253,7 +284,7 @@ async def _on_slots(server: Server, appointment: Json, arguments: Arguments) -> 
         return appointment
     references: list[str] = []
     for slot in [contained[name] for one in appointment.get("slot", ()) if (name := one.get("reference")) in contained]:
-        references += await _slots_at(server, slot["schedule"].get("reference", ""), slot["start"], slot["end"])
+        references += await _slots_at(server, _schedule_of(slot), slot["start"], slot["end"])
     if not contained:
         if "start" not in appointment or "end" not in appointment:
             text = "With a schedule the Appointment needs a start and an end."
@@ -263,6 +294,13 @@ async def _on_slots(server: Server, appointment: Json, arguments: Arguments) -> 
     others = [one for one in appointment.get("contained", ()) if one["resourceType"] != "Slot"]
     placed = _with(appointment, "slot", [*kept, *({"reference": one} for one in dict.fromkeys(references))])
     return _with(placed, "contained", others)
+
+
+def _schedule_of(contained: Json) -> str:
+    reference = contained["schedule"].get("reference")
+    if not isinstance(reference, str):
+        raise FhirError("value", "A contained Slot needs Slot.schedule.reference.", "Appointment.contained", status=422)
+    return reference
 
 
 async def _slots_at(server: Server, schedule: str, start: str, end: str) -> list[str]:
@@ -335,12 +373,19 @@ def _ask_for(request: Request, before: Stored | None, wanted: _Wanted, answer: s
     """The Appointment that is asked for, on what is stored at present; `answer` is that of who was found free."""
     refuse_mismatch(request, before)
     known = before.resource if before else None
-    if known is None and (wanted.appointment is None or (request.id and not wanted.proposed)):
-        raise FhirError("not-found", f"Appointment/{request.id} does not exist.")
-    if known and wanted.change == "cancelled" and known["status"] != "cancelled":
+    nothing = wanted.appointment is None or wanted.change == "cancelled" or (request.id and not wanted.proposed)
+    if known is None and nothing:
+        raise FhirError(
+            "not-found", f"Appointment/{request.id or (wanted.appointment or {}).get('id')} does not exist."
+        )
+    if known and wanted.change == "cancelled":
         return _called_off(known, wanted.appointment or {})
-    changes = wanted.change and known and known["status"] in CHANGEABLE
-    if known and not changes and known["status"] not in BOOKABLE and not holds.was_expired(known):
+    if (
+        known
+        and not _changes(before, wanted.change)
+        and known["status"] not in BOOKABLE
+        and not holds.was_expired(known)
+    ):
         text = f"Appointment/{known['id']} is {known['status']}; this is for one that is {', '.join(BOOKABLE)}."
         raise FhirError("business-rule", text, "Appointment.status", problem="illegal-transition")
     asked = {**with_patients(wanted.appointment or known or {}, wanted.people), **wanted.more}
@@ -351,6 +396,9 @@ def _ask_for(request: Request, before: Stored | None, wanted: _Wanted, answer: s
 
 def _called_off(known: Json, given: Json) -> Json:
     """The stored Appointment cancelled, with the reason that the given one has in whichever place."""
+    if known["status"] == "cancelled":
+        text = f"Appointment/{known['id']} is cancelled already."
+        raise FhirError("business-rule", text, "Appointment.status", problem="illegal-transition")
     said: Json = {name: given[name] for name in ("cancelationReason", "comment", "extension") if name in given}
     cancelled = reasons.complete({**known, **said, "status": "cancelled"})
     return {"cancelationReason": holds.reason("not-given"), **cancelled}

@@ -11,7 +11,6 @@ from fhir_server.definitions import Request, Response
 from fhir_server.interactions.bundle import status_line
 from fhir_server.interactions.create import version_url
 from fhir_server.interactions.preference import preference
-from fhir_server.operations.arguments import Arguments
 from fhir_server.outcome import FhirError, Issue, Json, operation_outcome
 from fhir_server.plan import ById, Stored
 from fhir_server.scheduling.visit import slots_of
@@ -26,31 +25,45 @@ SEARCHSET = frozenset({"appointment-reference", "appointment-resource", "appt-id
 CHOICES: Mapping[str, Shape] = {"resource": "resource", "searchset": "searchset", "transaction": "transaction"}
 
 
-def shape_of(request: Request, arguments: Arguments) -> Shape:
-    """The shape that `Prefer: reply=` chooses, else the one that goes with the names of the parameters.
+def shape_of(request: Request) -> Shape:
+    """The shape that `Prefer: reply=` chooses, else the one that goes with the names of the parameters, whatever is
+    wrong with them.
 
     `appt-resource` is Argonaut's and gematik's: for $book, where it is not beside names of Argonaut's alone, gematik's.
     """
     chosen = CHOICES.get(preference(request, "reply") or "")
     if chosen:
         return chosen
-    given = {name for name, values in arguments.items() if values}
-    if given & SEARCHSET or any(_is_identifier(one) for name in ("appointment", "patient") for one in arguments[name]):
+    given = _given(request)
+    names = {name for name, _ in given}
+    if names & SEARCHSET or any(name in ("appointment", "patient") and _is_identifier(one) for name, one in given):
         return "searchset"
-    if "appt-resource" in given and request.path.endswith("/$hold"):
+    if "appt-resource" in names and request.path.endswith("/$hold"):
         return "searchset"
-    return "transaction" if _has_contained_slots(arguments) else "resource"
+    return "transaction" if any(name == "appointment" and _has_slots(one) for name, one in given) else "resource"
 
 
-def _is_identifier(value: object) -> bool:
-    return isinstance(value, dict) and "resourceType" not in value
+def _given(request: Request) -> list[tuple[str, Json]]:
+    """The parameters by name as they came, nothing of them checked; a resource that stands alone is `appointment`."""
+    body = request.body or {}
+    if body.get("resourceType") != "Parameters":
+        return [("appointment", {"resource": body}), *((name, {}) for name, _ in request.query)]
+    said = body.get("parameter")
+    several = [one for one in said if isinstance(one, dict)] if isinstance(said, list) else []
+    return [*((str(one.get("name")), one) for one in several), *((name, {}) for name, _ in request.query)]
 
 
-def _has_contained_slots(arguments: Arguments) -> bool:
+def _is_identifier(parameter: Json) -> bool:
+    reference = parameter.get("valueReference")
+    return "valueIdentifier" in parameter or (isinstance(reference, dict) and "reference" not in reference)
+
+
+def _has_slots(parameter: Json) -> bool:
     """Whether an Appointment came with its Slots in it, as those that Medplum's $find proposes."""
-    given = next(iter(arguments["appointment"]), None)
-    contained = given.get("contained", ()) if isinstance(given, dict) else ()
-    return any(one.get("resourceType") == "Slot" for one in contained)
+    resource = parameter.get("resource")
+    contained = resource.get("contained") if isinstance(resource, dict) else None
+    several = contained if isinstance(contained, list) else ()
+    return any(isinstance(one, dict) and one.get("resourceType") == "Slot" for one in several)
 
 
 async def reply(server: Server, shape: Shape, written: Written, status: int, headers: Mapping[str, str]) -> Response:

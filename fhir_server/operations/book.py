@@ -22,9 +22,9 @@ async def book(server: Server, request: Request) -> Response:
     """201 with the booked Appointment, 200 if it was stored before (a proposed, held or pending one), 202 if it is to
     be confirmed; 409 with the nearest free times if others were first. With a recurrenceTemplate the whole series, in a
     Bundle. The shape of the answer goes with the names of the parameters (docs/doors.md)."""
-    arguments = read_arguments(OPERATION, request)
-    shape = shape_of(request, arguments)
+    shape = shape_of(request)
     try:
+        arguments = read_arguments(OPERATION, request)
         order = await read_order(server, request, arguments)
         if order.bid.recurs:
             effort = chosen_of(arguments["series"], SERIES, EFFORTS)

@@ -21,7 +21,7 @@ async def cancel(server: Server, request: Request) -> Response:
     """200 with the cancelled Appointment, or a Bundle of those of its series; 422 if its status cannot become
     cancelled."""
     arguments = read_arguments(OPERATION, request)
-    reason = _reason(request, arguments)
+    reason = _reason(arguments)
     comment = next(iter(arguments["comment"]), None)
     id = str(request.id)
     intent = intending(intent_of(request), arguments)
@@ -43,9 +43,10 @@ async def cancel(server: Server, request: Request) -> Response:
     return Response(written.status, written.stored.resource, versioned=True)
 
 
-def _reason(request: Request, arguments: Arguments) -> Json:
-    """The reason that is given. A request without any body is that of a client that knows of none (docs/doors.md)."""
-    if not arguments["cancelationReason"] and (request.body or request.query):
+def _reason(arguments: Arguments) -> Json:
+    """The reason that is given. A request that says nothing at all is that of a client that knows of none
+    (docs/doors.md)."""
+    if not arguments["cancelationReason"] and any(arguments.values()):
         text = "A cancellation needs a reason: give cancelationReason, a CodeableConcept."
         raise FhirError("required", text, "Parameters.parameter.where(name='cancelationReason')")
     reason: Json = next(iter(arguments["cancelationReason"]), holds.reason("not-given"))
@@ -68,7 +69,7 @@ OPERATION = Operation(
             "1",
             "CodeableConcept",
             "Why, in http://terminology.hl7.org/CodeSystem/appointment-cancellation-reason or a code of your own. "
-            "Needed, except by a request without any body",
+            "Needed, except by a request without any parameter",
         ),
         Parameter("comment", "in", 0, "1", "string", "Appointment.comment"),
         BY,

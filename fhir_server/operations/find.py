@@ -43,12 +43,17 @@ REFERENCES: Mapping[str, str] = {
 }
 """The parameters that name resources, and of which type an id or an identifier is."""
 
+TOGETHER = frozenset({"patient-reference", "schedule"})
+"""Those of which all that are named are needed; of the others any will do."""
+
 CODED: Mapping[str, tuple[str, ...]] = {
     "specialty": ("specialties",),
     "visit-type": ("serviceType",),
     "reason": ("indications",),
 }
 """The parameters with codes, and Epic's names for them."""
+
+NOTHING = Issue("informational", "Nothing is free in this period for what was asked.", severity="information")
 
 PLACES_MAX = 100
 """Places that one search may ask for."""
@@ -57,15 +62,18 @@ PLACES_MAX = 100
 @dataclass(frozen=True, slots=True)
 class _Question:
     """What is asked for: `said` are the parameters as texts, for links; `groups` are needed together, or there are
-    none; `preferred` are people and places in the order in which they are wanted. What is `impossible` names somebody
-    or something that there is not."""
+    none; `preferred` are people and places in the order in which they are wanted; no Schedule is meant that is there
+    for other `services` only. `missing` are the parameters that name what is not here; that is `impossible` if nothing
+    else was named there, or if it is a patient."""
 
     said: Sequence[tuple[str, str]]
     ask: Ask
     groups: Groups
     preferred: Sequence[Sequence[str]]
+    services: frozenset[str]
     occasion: Occasion
     places: int
+    missing: Sequence[str]
     impossible: bool
 
 
@@ -86,9 +94,8 @@ async def find_appointments(server: Server, request: Request) -> Response:
         links.append({"relation": "next", "url": link(url, request, [*question.said, cursor])})
     contained = any(arguments[name] for name in ("service-type-reference", "schedule"))
     entries = await _propose(server, page, question, contained=contained)
-    if not found:
-        note = Issue("informational", "Nothing is free in this period for what was asked.", severity="information")
-        entries.append({"resource": operation_outcome([note]), "search": {"mode": "outcome"}})
+    if notes := _notes(question, nothing=not found):
+        entries.append({"resource": operation_outcome(notes), "search": {"mode": "outcome"}})
     bundle: Json = {"resourceType": "Bundle", "type": "searchset", "total": len(found), "link": links}
     until = server.now() + timedelta(minutes=server.settings.proposal_minutes)
     return Response(
@@ -96,6 +103,13 @@ async def find_appointments(server: Server, request: Request) -> Response:
         bundle | ({"entry": entries} if entries else {}),
         headers={"Expires": format_datetime(until.replace(microsecond=0), usegmt=True)},
     )
+
+
+def _notes(question: _Question, *, nothing: bool) -> list[Issue]:
+    """What the client should know of the answer."""
+    text = "What this names is not here, or not active."
+    gone = [Issue("not-found", f"{name}: {text}", (name,), severity="warning") for name in question.missing]
+    return [*gone, NOTHING] if nothing else gone
 
 
 async def _propose(server: Server, page: Sequence[Time], question: _Question, *, contained: bool) -> list[Json]:
@@ -119,43 +133,34 @@ async def _read(server: Server, arguments: Arguments) -> _Question:
     refuse_window(start, end, server.policy)
     coded = {name: [*arguments[name], *_tokens(arguments, CODED[name])] for name in CODED}
     texts = {name: [say(one, type) for one in arguments[name]] for name, type in REFERENCES.items()}
-    named = {name: await references(server, name, REFERENCES[name], texts[name]) for name in REFERENCES}
-    named["location-reference"] += await locations_at(server, arguments["location-string"])
-    asked_for = {name: bool(texts[name]) for name in REFERENCES}
-    asked_for["location-reference"] |= bool(arguments["location-string"])
-    rooms, sites = await _rooms(server, named["location-reference"])
+    named = await _name(server, arguments, texts)
+    here = named.references
+    rooms = [one for one in here["location-reference"] if is_room(named.resources[one])]
     wishes = {
         "when": preferences({**arguments, "timing": [*arguments["timing"], *arguments["time-of-day"]]}),
         "insurance": [*arguments["insurance"], *_insurances(arguments)],
         "new-patient": arguments["new-patient"],
         "duration": arguments["duration"],
     }
-    schedules = named["schedule"]
-    groups: Groups = [[one] for one in schedules] if len(schedules) > 1 else []
-    if rooms:
-        groups = [*groups, *([named["practitioner"]] if named["practitioner"] else []), rooms]
-    people = {} if groups else await _people(server, named["practitioner"])
+    groups = _groups(here["schedule"], here["practitioner"], rooms)
+    people = {} if groups else await _people(server, here["practitioner"])
     given = {
         **wishes,
         **people,
-        "schedule": () if groups else schedules,
-        "location": sites,
-        "organization": named["organization"],
-        "healthcare-service": () if schedules else named["service-type-reference"],
+        "schedule": () if groups else here["schedule"],
+        "location": [one for one in here["location-reference"] if one not in rooms],
+        "organization": here["organization"],
+        "healthcare-service": () if here["schedule"] else here["service-type-reference"],
         "service-type": coded["visit-type"],
         "specialty": coded["specialty"],
     }
-    patients = [*named["patient-reference"], *await _known(server, arguments)]
-    newcomers = len(arguments["patient-resource"]) + len(arguments["patient"])
-    places = max(next(iter(arguments["places"]), 1), len(texts["patient-reference"]) + newcomers)
-    if places > PLACES_MAX:
-        raise FhirError("too-costly", f"At most {PLACES_MAX} places can be asked for.", "places", status=400)
+    places = _places(arguments)
     said = [
         ("start", elements.say(start)),
         ("end", elements.say(end)),
         *((name, text) for name, values in (*coded.items(), *texts.items()) for text in values),
         *(("location-string", text) for text in arguments["location-string"]),
-        *(("patient-reference", one) for one in patients if one not in named["patient-reference"]),
+        *(("patient-reference", one) for one in named.described if one not in texts["patient-reference"]),
         *((name, _said(one)) for name, values in wishes.items() for one in values),
         *(("referral-identifier", _referral(one)) for one in arguments["referral-identifier"]),
         *([("places", str(places))] if places > 1 else []),
@@ -165,11 +170,71 @@ async def _read(server: Server, arguments: Arguments) -> _Question:
         said,
         read_ask(server, _NOWHERE, given, start, end),
         groups,
-        (named["practitioner"], named["location-reference"]),
-        Occasion(list(dict.fromkeys(patients)), start, end, _more(coded["reason"], arguments)),
+        (here["practitioner"], here["location-reference"]),
+        frozenset(here["service-type-reference"]),
+        Occasion(here["patient-reference"], start, end, _more(coded["reason"], arguments)),
         places,
-        any(asked_for[name] and not named[name] for name in REFERENCES),
+        named.missing,
+        any(name in TOGETHER or not here[name] for name in named.missing),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """Whom and what the parameters name, as far as it is here and active, and what is stored of it; `described` are the
+    patients who are known by what they are described as, `missing` the parameters that name what is not here."""
+
+    references: Mapping[str, Sequence[str]]
+    resources: Mapping[str, Json]
+    described: Sequence[str]
+    missing: Sequence[str]
+
+
+async def _name(server: Server, arguments: Arguments, texts: Mapping[str, Sequence[str]]) -> _Named:
+    found = {
+        name: [await references(server, name, REFERENCES[name], [text]) for text in texts[name]] for name in REFERENCES
+    }
+    described = await _known(server, arguments)
+    found["patient-reference"] += [[one] for one in described]
+    if arguments["location-string"]:
+        found["location-reference"].append(await locations_at(server, arguments["location-string"]))
+    resources = await _active(server, [one for those in found.values() for each in those for one in each])
+    return _Named(
+        {name: [one for one in _merge(those) if one in resources] for name, those in found.items()},
+        resources,
+        described,
+        [name for name, those in found.items() if any(not each or not resources.keys() >= set(each) for each in those)],
+    )
+
+
+def _merge(lists: Sequence[Sequence[str]]) -> list[str]:
+    """All of these, each once."""
+    return list(dict.fromkeys(one for each in lists for one in each))
+
+
+async def _active(server: Server, named: Sequence[str]) -> dict[str, Json]:
+    """What is stored under these references. An inactive Patient is left out: nothing can be booked for it."""
+    if not named:
+        return {}
+    [found] = await server.store.load([ById(frozenset(named))])
+    stored = {f"{one.type}/{one.id}": one.resource for one in found if isinstance(one, Stored) and one.resource}
+    return {name: one for name, one in stored.items() if kind(name) != "Patient" or one.get("active", True)}
+
+
+def _groups(schedules: Sequence[str], practitioners: Sequence[str], rooms: Sequence[str]) -> Groups:
+    """What is needed together, of each list one; nothing if one Schedule is enough."""
+    if len(schedules) < 2 and not rooms:
+        return []
+    return [*([one] for one in schedules), *(each for each in (practitioners, rooms) if each)]
+
+
+def _places(arguments: Arguments) -> int:
+    """How many places are needed: one for each patient, or more."""
+    patients = sum(len(arguments[name]) for name in ("patient-reference", "patient-resource", "patient"))
+    places: int = max(next(iter(arguments["places"]), 1), patients)
+    if places > PLACES_MAX:
+        raise FhirError("too-costly", f"At most {PLACES_MAX} places can be asked for.", "places", status=400)
+    return places
 
 
 _NOWHERE = Request("GET", "", "")
@@ -203,16 +268,6 @@ def _insurances(arguments: Arguments) -> Iterator[str]:
         for coding in coverage.get("type", {}).get("coding", ()):
             if "code" in coding:
                 yield f"{coding['system']}|{coding['code']}" if "system" in coding else coding["code"]
-
-
-async def _rooms(server: Server, locations: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The rooms among the Locations, which are needed themselves, and the sites, where it is to be."""
-    if not locations:
-        return [], []
-    [found] = await server.store.load([ById(frozenset(locations))])
-    known = {f"Location/{one.id}": one.resource or {} for one in found if isinstance(one, Stored)}
-    rooms = [one for one in locations if is_room(known.get(one, {}))]
-    return rooms, [one for one in locations if one not in rooms]
 
 
 async def _people(server: Server, named: Sequence[str]) -> dict[str, Sequence[str]]:
@@ -281,6 +336,7 @@ async def _search(server: Server, question: _Question) -> list[Time]:
         times: list[Time] = [each.offers for each in combinations if _is_of(each.offers, ask)]
     else:
         times = [(offer,) for offer in (await server.store.run(find(ask, now, policy))).offers]
+    times = [time for time in times if all(_serves(offer, question.services) for offer in time)]
     claims = await _claims(server, question)
     free = [
         time
@@ -295,6 +351,12 @@ def _is_of(offers: Time, ask: Ask) -> bool:
     """Whether one of the Schedules belongs to an organization that is asked for."""
     owners = {f"Organization/{one['id']}" for offer in offers for one in offer.bookable.calendar.organizations}
     return not ask.organizations or not owners.isdisjoint(ask.organizations)
+
+
+def _serves(offer: Offer, services: frozenset[str]) -> bool:
+    """Whether the Schedule is there for one of these services; one that names no service is there for all."""
+    own = {f"HealthcareService/{one['id']}" for one in offer.bookable.calendar.services}
+    return not services or not own or not services.isdisjoint(own)
 
 
 async def _claims(server: Server, question: _Question) -> Mapping[str, Sequence[Claim]]:
@@ -391,7 +453,7 @@ OPERATION = Operation(
         _named("schedule", "A Schedule; several are needed together (Medplum)"),
         *WISHES,
         DURATION,
-        Parameter("_count", "in", 0, "1", "positiveInt", "Appointments on a page"),
+        Parameter("_count", "in", 0, "1", "unsignedInt", "Appointments on a page; with 0 only the total"),
         Parameter("_cursor", "in", 0, "1", "string", "Where the page begins, from a next link"),
         Parameter("return", "out", 1, "1", "Bundle", "Searchset of proposed Appointments in time order, with total"),
     ),

@@ -23,9 +23,9 @@ async def hold(server: Server, request: Request) -> Response:
     """201 with the held Appointment, 200 if it was stored before; its end is in the extension hold-expires and in the
     Expires header. 409 with the nearest free times if others were first, 429 if the client has too many holds. The
     shape of the answer goes with the names of the parameters (docs/doors.md)."""
-    arguments = read_arguments(HOLD, request)
-    shape = shape_of(request, arguments)
+    shape = shape_of(request)
     try:
+        arguments = read_arguments(HOLD, request)
         bid = await read_bid(server, request, arguments, booking=False)
 
         def propose(before: Stored | None) -> Json:

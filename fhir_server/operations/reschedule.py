@@ -10,6 +10,7 @@ from fhir_server.interactions.create import replay_of
 from fhir_server.interactions.intent import intent_of
 from fhir_server.interactions.read import existing
 from fhir_server.interactions.update import refuse_mismatch
+from fhir_server.operations._asking import TEXTS
 from fhir_server.operations._intending import BY, OVERRIDING, REASON, TOKEN, intending
 from fhir_server.operations.arguments import Arguments, read_arguments
 from fhir_server.operations.series import SCOPE, Edit, chosen_of, move_series
@@ -147,7 +148,15 @@ OPERATION = Operation(
         Parameter("end", "in", 0, "1", "dateTime", "The new end; as long as before if it is not given"),
         Parameter("minutes", "in", 0, "1", "positiveInt", "How long, instead of end"),
         Parameter("slot", "in", 0, "*", "Reference", "The Slots, as found; their time and people are the new ones"),
-        Parameter("schedule", "in", 0, "*", "Reference", "With start: the Schedules to be on, with their people"),
+        Parameter(
+            "schedule",
+            "in",
+            0,
+            "*",
+            "Reference",
+            "With start: the Schedules to be on, with their people",
+            also=TEXTS,
+        ),
         Parameter("practitioner", "in", 0, "1", "Reference", "With start: another Practitioner or PractitionerRole"),
         Parameter("location", "in", 0, "1", "Reference", "With start: another Location"),
         Parameter("comment", "in", 0, "1", "string", "Appointment.comment"),

@@ -175,12 +175,20 @@ def _book(
 
 
 def _unconfirmed(visit: Visit, chosen: Sequence[Chosen]) -> Visit:
-    """The visit, pending if it is only asked for and one of its Schedules wants to confirm it."""
+    """The visit, pending if it is only asked for and one of its Schedules wants to confirm it: its people are asked."""
     confirmed = visit.former is not None and visit.former["status"] != "pending" and not visit.moved
     wants = any(one.bookable.calendar.parameters.confirmation_required for one in chosen)
     if not visit.change.intent.asking or confirmed or not wants:
         return visit
-    return replace(visit, resource={**visit.resource, "status": "pending"})
+    base = visit.change.policy.base
+    people = [
+        {**one, "status": "needs-action"}
+        if one["status"] == "accepted"
+        and kind(target(one.get("actor"), base) or "") in ("Practitioner", "PractitionerRole")
+        else one
+        for one in visit.resource["participant"]
+    ]
+    return replace(visit, resource={**visit.resource, "status": "pending", "participant": people})
 
 
 def _until(wanted: Iterable[Claim], appointment: Json) -> Iterator[Claim]:

@@ -150,8 +150,8 @@ def _answer(appointment: Json, response: Json, places: Collection[int], change: 
     appointment = {**appointment, "participant": answered}
     declining = [answered[index] for index in places] if status == "declined" else []
     if any(_is_required(one) for one in declining):
-        return _declined(appointment, declining, change)
-    if status == "accepted" and _is_agreed(appointment, change):
+        appointment = _declined(appointment, declining, change)
+    if status in ("accepted", "declined") and _is_agreed(appointment, change):
         return {**appointment, "status": "booked"}
     return appointment
 
@@ -186,15 +186,17 @@ def _is_required(participant: Json) -> bool:
 
 
 def _is_agreed(appointment: Json, change: Change) -> bool:
-    """Whether an unconfirmed Appointment, or a time that the waiting list offers, has the yes of all who are required.
+    """Whether an unconfirmed Appointment has the yes of all who are required, or a time that the waiting list offers
+    that of its patients: the others agree by offering it. Patients who declined leave those who still come.
     A hold of anybody else is its holder's to confirm."""
-    if appointment["status"] != "pending" or (holds.expires_of(appointment) and not waiting.waits(appointment)):
+    if appointment["status"] != "pending":
         return False
-    return all(
-        one["status"] == "accepted"
-        for one in appointment["participant"]
-        if _is_required(one) and can_answer(one, change.policy.base)
-    )
+    base = change.policy.base
+    people = [one for one in appointment["participant"] if _comes(one) or not _is_patient(one, base)]
+    if holds.expires_of(appointment):
+        patients = [one["status"] for one in people if _is_patient(one, base)]
+        return waiting.waits(appointment) and bool(patients) and set(patients) == {"accepted"}
+    return all(one["status"] == "accepted" for one in people if _is_required(one) and can_answer(one, base))
 
 
 def _declined(appointment: Json, declining: Sequence[Json], change: Change) -> Json:

@@ -23,7 +23,7 @@ from fhir_server.scheduling.joint import Combination, Team, combine, load_team
 from fhir_server.scheduling.offers import Taken, load_taken, look
 from fhir_server.scheduling.parameters import extensions
 from fhir_server.scheduling.policy import Change, Policy
-from fhir_server.scheduling.visit import people_of, time_of
+from fhir_server.scheduling.visit import people_of, read_participants, time_of
 
 SINCE = f"{CANONICAL}/StructureDefinition/waiting-since"
 PASSED = f"{CANONICAL}/StructureDefinition/offer-passed"
@@ -223,7 +223,8 @@ def _tokens(concepts: Sequence[Json]) -> frozenset[str]:
 
 def patients_of(appointment: Json, policy: Policy) -> frozenset[str]:
     """The patients who wait."""
-    found = (target(one.get("actor"), policy.base) for one in appointment["participant"])
+    people = read_participants(appointment, policy.base)
+    found = (one.reference for one in people if one.required != "information-only")
     return frozenset(reference for reference in found if reference and kind(reference) == "Patient")
 
 

@@ -75,6 +75,9 @@ def _composed(url: str, only: str | None = None) -> dict[Key, Concept]:
 
 def _included(url: str, include: Json, only: str | None) -> dict[Key, Concept]:
     """What one `include` or `exclude` says: the codes that its system and all of its value sets have."""
+    for inner in include.get("valueSet", ()):
+        if find(value_sets(), inner) is None:
+            raise FhirError("not-supported", f"{url} has codes of {inner}, which is not here.", "url", status=422)
     parts = [_composed(inner, only) for inner in include.get("valueSet", ())]
     if "system" in include:
         wanted = only in (None, include["system"])

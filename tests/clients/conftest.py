@@ -23,6 +23,7 @@ CONNECT_ATTEMPTS = 7
 """With httpx's pauses between them, half a minute for the server to start."""
 
 STOP_SECONDS_MAX = 30
+WAIT_SECONDS_MAX = 60
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +39,9 @@ def base(mongodb_uri: str) -> Iterator[str]:
     server = subprocess.Popen(command, cwd=ROOT, env=kept | chosen, stdout=subprocess.DEVNULL)
     try:
         patient = httpx.HTTPTransport(retries=CONNECT_ATTEMPTS)
-        with httpx.Client(transport=patient, base_url=f"http://127.0.0.1:{port}/fhir") as client:
+        with httpx.Client(
+            transport=patient, base_url=f"http://127.0.0.1:{port}/fhir", timeout=WAIT_SECONDS_MAX
+        ) as client:
             for resource in CLINIC:
                 client.put(f"/{resource['resourceType']}/{resource['id']}", json=resource).raise_for_status()
         yield f"http://127.0.0.1:{port}/fhir"

@@ -12,7 +12,18 @@ import pytest
 
 from fhir_server.scheduling import holds
 from fhir_server.store import Store
-from tests.clinic import NOW, appointment, appointment_response, at, patient, practitioner, role, schedule, scheduling
+from tests.clinic import (
+    NOW,
+    SCHEDULING,
+    appointment,
+    appointment_response,
+    at,
+    patient,
+    practitioner,
+    role,
+    schedule,
+    scheduling,
+)
 from tests.outcomes import assert_outcome, problems
 
 SetClock = Callable[[datetime], None]
@@ -186,3 +197,27 @@ async def test_responses_do_not_confirm_what_somebody_else_holds(clinic: httpx.A
     await answer(clinic, id, "Practitioner/smith", "tentative")
     await answer(clinic, id, "Practitioner/smith", "accepted")
     assert (await read(clinic, f"Appointment/{id}"))["status"] == "pending"
+
+
+@pytest.mark.parametrize("said", [("accepted", "declined"), ("declined", "accepted")])
+async def test_responses_of_those_who_still_come_are_enough(clinic: httpx.AsyncClient, said: tuple[str, str]) -> None:
+    group = {**schedule(), "extension": [scheduling(duration=30, capacity=2)]}
+    await clinic.put("/Schedule/smith-main", json=group)
+    id = await ask(clinic, ann="needs-action", bob="needs-action", smith="accepted")
+    await answer(clinic, id, "Patient/ann", said[0])
+    assert (await read(clinic, f"Appointment/{id}"))["status"] == "pending"
+    await answer(clinic, id, "Patient/bob", said[1])
+    assert (await read(clinic, f"Appointment/{id}"))["status"] == "booked"
+
+
+async def test_responses_of_a_patient_confirm_nothing_that_the_clinic_wants_to_confirm(
+    clinic: httpx.AsyncClient,
+) -> None:
+    wanted = {"url": SCHEDULING, "extension": [{"url": "confirmationRequired", "valueBoolean": True}]}
+    await clinic.put("/Schedule/smith-main", json={**schedule(), "extension": [wanted]})
+    pending = (await clinic.post("/Appointment/$book", json=appointment())).json()
+    assert (pending["status"], statuses(pending)) == ("pending", ["accepted", "needs-action"])
+    await answer(clinic, pending["id"], "Patient/ann", "accepted")
+    assert (await read(clinic, f"Appointment/{pending['id']}"))["status"] == "pending"
+    await answer(clinic, pending["id"], "Practitioner/smith", "accepted")
+    assert (await read(clinic, f"Appointment/{pending['id']}"))["status"] == "booked"

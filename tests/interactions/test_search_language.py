@@ -462,9 +462,10 @@ SAMPLES = {
 
 def questions(parameter: SearchParameter) -> Iterator[tuple[str, str]]:
     """The parameter alone and with each modifier that it has."""
-    yield parameter.code, SAMPLES[parameter.type]
     if parameter.components:
+        yield parameter.code, "a$5" if parameter.code.endswith("-quantity") else SAMPLES["composite"]
         return
+    yield parameter.code, SAMPLES[parameter.type]
     yield f"{parameter.code}:missing", "true"
     for modifier in kind_of(parameter).modifiers:
         value = "a|b|c" if modifier == "of-type" else SAMPLES[parameter.type]

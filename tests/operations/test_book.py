@@ -54,7 +54,7 @@ every_door = pytest.mark.parametrize("door", ["create", "update", "book", "book-
 
 
 @every_door
-async def test_a_free_time_can_be_booked(clinic: httpx.AsyncClient, door: str) -> None:
+async def test_b1_a_free_time_can_be_booked(clinic: httpx.AsyncClient, door: str) -> None:
     response = await book(clinic, door, appointment())
     assert response.status_code in (200, 201), response.text
     booked = response.json()
@@ -64,7 +64,7 @@ async def test_a_free_time_can_be_booked(clinic: httpx.AsyncClient, door: str) -
 
 
 @every_door
-async def test_a_taken_time_is_a_conflict_with_the_nearest_free_times(clinic: httpx.AsyncClient, door: str) -> None:
+async def test_b2_a_taken_time_is_a_conflict_with_the_nearest_free_times(clinic: httpx.AsyncClient, door: str) -> None:
     await clinic.post("/Appointment", json=appointment(at("10:00")))
     response = await book(clinic, door, appointment(at("10:00"), actors=("Patient/bob", "Practitioner/smith")))
     issue = assert_outcome(response, 409, "conflict", "practitioner-busy")
@@ -97,7 +97,7 @@ async def test_a_taken_time_is_a_conflict_with_the_nearest_free_times(clinic: ht
         (appointment(at("10:00"), slot=[{"reference": SLOT}]), 422, "slot-mismatch"),
     ],
 )
-async def test_what_the_rules_forbid_is_refused_with_its_code(
+async def test_b1_what_the_rules_forbid_is_refused_with_its_code(
     clinic: httpx.AsyncClient, door: str, wanted: dict[str, Any], status: int, problem: str
 ) -> None:
     response = await book(clinic, door, wanted)
@@ -107,7 +107,7 @@ async def test_what_the_rules_forbid_is_refused_with_its_code(
     assert total == 0
 
 
-async def test_every_failed_check_is_reported_at_once(clinic: httpx.AsyncClient) -> None:
+async def test_b1_every_failed_check_is_reported_at_once(clinic: httpx.AsyncClient) -> None:
     await put(
         clinic, patient(active=False), practitioner("jones", active=False), room(), location("far", status="suspended")
     )
@@ -125,7 +125,7 @@ async def test_every_failed_check_is_reported_at_once(clinic: httpx.AsyncClient)
     } <= found
 
 
-async def test_a_patient_of_another_organization_is_refused(clinic: httpx.AsyncClient) -> None:
+async def test_b1_a_patient_of_another_organization_is_refused(clinic: httpx.AsyncClient) -> None:
     await put(clinic, organization("other"), patient(managingOrganization={"reference": "Organization/other"}))
     response = await clinic.post("/Appointment", json=appointment())
     assert_outcome(response, 422, "business-rule", "patient-other-organization")
@@ -133,7 +133,7 @@ async def test_a_patient_of_another_organization_is_refused(clinic: httpx.AsyncC
     assert (await clinic.post("/Appointment", json=appointment())).status_code == 201
 
 
-async def test_a_patient_cannot_be_at_two_places(clinic: httpx.AsyncClient) -> None:
+async def test_b2_a_patient_cannot_be_at_two_places(clinic: httpx.AsyncClient) -> None:
     await put(
         clinic,
         practitioner("jones"),
@@ -145,7 +145,7 @@ async def test_a_patient_cannot_be_at_two_places(clinic: httpx.AsyncClient) -> N
     assert_outcome(response, 409, "conflict", "patient-busy")
 
 
-async def test_a_practitioner_cannot_be_at_two_clinics(clinic: httpx.AsyncClient) -> None:
+async def test_b2_a_practitioner_cannot_be_at_two_clinics(clinic: httpx.AsyncClient) -> None:
     north = {"location": [{"reference": "Location/north"}]}
     await put(
         clinic,
@@ -217,7 +217,7 @@ async def test_booking_by_slot_and_patient_takes_the_schedules_actors_along(clin
     assert response.headers["location"].endswith(f"/Appointment/{booked['id']}/_history/1")
 
 
-async def test_booking_a_published_slot_makes_it_busy_and_cancelling_frees_it(clinic: httpx.AsyncClient) -> None:
+async def test_a12_booking_a_published_slot_makes_it_busy_and_cancelling_frees_it(clinic: httpx.AsyncClient) -> None:
     await put(clinic, slot("evening"))
     wanted = appointment(at("18:00"), slot=[{"reference": "Slot/evening"}])
     booked = await clinic.post("/Appointment", json=wanted)
@@ -279,7 +279,7 @@ async def test_deleting_an_appointment_frees_its_time(clinic: httpx.AsyncClient)
     assert "09:00" in starts(await find(clinic))
 
 
-async def test_who_is_booked_in_the_future_cannot_be_deleted(clinic: httpx.AsyncClient) -> None:
+async def test_l6_who_is_booked_in_the_future_cannot_be_deleted(clinic: httpx.AsyncClient) -> None:
     await clinic.post("/Appointment", json=appointment())
     for reference in ("Schedule/smith-main", "Practitioner/smith", "Patient/ann"):
         assert_outcome(await clinic.delete(f"/{reference}"), 409, "conflict", "has-bookings")
@@ -325,7 +325,7 @@ async def test_repeated_requests_at_the_same_time_book_once(clinic: httpx.AsyncC
     assert len({answer.json()["id"] for answer in answers}) == 1
 
 
-async def test_of_many_at_once_one_wins_and_the_others_are_told(clinic: httpx.AsyncClient) -> None:
+async def test_b2_of_many_at_once_one_wins_and_the_others_are_told(clinic: httpx.AsyncClient) -> None:
     patients = [patient(f"p{number}") for number in range(16)]
     await put(clinic, *patients)
     wanted = [appointment(actors=(f"Patient/{one['id']}", "Practitioner/smith")) for one in patients]
@@ -333,7 +333,7 @@ async def test_of_many_at_once_one_wins_and_the_others_are_told(clinic: httpx.As
     assert sorted(answer.status_code for answer in answers) == [201] + [409] * 15
 
 
-async def test_overlapping_but_different_times_do_not_both_win(clinic: httpx.AsyncClient) -> None:
+async def test_b2_overlapping_but_different_times_do_not_both_win(clinic: httpx.AsyncClient) -> None:
     await put(clinic, schedule(parameters={"alignmentInterval": 5}), *(patient(f"p{number}") for number in range(6)))
     wanted = [
         appointment(at(f"10:{5 * number:02}"), actors=(f"Patient/p{number}", "Practitioner/smith"))
@@ -343,7 +343,7 @@ async def test_overlapping_but_different_times_do_not_both_win(clinic: httpx.Asy
     assert sorted(answer.status_code for answer in answers) == [201] + [409] * 5
 
 
-async def test_a_group_fills_to_its_last_place_and_no_further(clinic: httpx.AsyncClient) -> None:
+async def test_a7_a_group_fills_to_its_last_place_and_no_further(clinic: httpx.AsyncClient) -> None:
     await put(clinic, schedule(parameters={"capacity": 5}), *(patient(f"p{number}") for number in range(9)))
     wanted = [appointment(actors=(f"Patient/p{number}", "Practitioner/smith")) for number in range(9)]
     answers = await asyncio.gather(*(clinic.post("/Appointment", json=one) for one in wanted))

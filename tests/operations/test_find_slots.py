@@ -57,13 +57,13 @@ async def test_weekly_hours_are_cut_into_slots(clinic: httpx.AsyncClient) -> Non
     assert {one["schedule"]["reference"] for one in found} == {"Schedule/smith-main"}
 
 
-async def test_a_booked_time_is_no_longer_found(clinic: httpx.AsyncClient) -> None:
+async def test_a9_a_booked_time_is_no_longer_found(clinic: httpx.AsyncClient) -> None:
     booked = await clinic.post("/Appointment", json=appointment(at("09:30")))
     assert booked.status_code == 201, booked.text
     assert starts(await find(clinic)) == ["09:00", "10:00", "10:30", "11:00", "11:30"]
 
 
-async def test_a_cancelled_time_is_found_again(clinic: httpx.AsyncClient) -> None:
+async def test_a9_a_cancelled_time_is_found_again(clinic: httpx.AsyncClient) -> None:
     booked = (await clinic.post("/Appointment", json=appointment(at("09:30")))).json()
     reason = {"name": "cancelationReason", "valueCodeableConcept": {"text": "ill"}}
     body = {"resourceType": "Parameters", "parameter": [reason]}
@@ -102,7 +102,7 @@ async def test_nothing_free_says_so(clinic: httpx.AsyncClient) -> None:
     assert bundle["entry"][0]["search"]["mode"] == "outcome"
 
 
-async def test_parameters_come_from_schedule_then_service_then_organization(clinic: httpx.AsyncClient) -> None:
+async def test_a6_parameters_come_from_schedule_then_service_then_organization(clinic: httpx.AsyncClient) -> None:
     await put(clinic, organization(extension=[scheduling(duration=60)]))
     assert starts(await find(clinic)) == ["09:00", "10:00", "11:00"]
     await put(
@@ -116,7 +116,7 @@ async def test_parameters_come_from_schedule_then_service_then_organization(clin
     assert starts(await find(clinic, duration=120)) == ["09:00"]
 
 
-async def test_buffers_keep_neighbours_apart(clinic: httpx.AsyncClient) -> None:
+async def test_a6_buffers_keep_neighbours_apart(clinic: httpx.AsyncClient) -> None:
     await put(clinic, schedule(parameters={"bufferAfter": 10, "alignmentInterval": 15}))
     await clinic.post("/Appointment", json=appointment(at("10:00")))
     found = starts(await find(clinic))
@@ -125,7 +125,7 @@ async def test_buffers_keep_neighbours_apart(clinic: httpx.AsyncClient) -> None:
     assert "10:45" in found
 
 
-async def test_notice_and_window_bound_what_is_offered(clinic: httpx.AsyncClient) -> None:
+async def test_a6_notice_and_window_bound_what_is_offered(clinic: httpx.AsyncClient) -> None:
     await put(clinic, schedule(parameters={"minimumNotice": 120}))
     monday = {"start": at("08:00", MONDAY), "end": at("23:00", MONDAY)}
     assert starts(await find(clinic, **monday)) == ["10:00", "10:30", "11:00", "11:30"]
@@ -133,7 +133,7 @@ async def test_notice_and_window_bound_what_is_offered(clinic: httpx.AsyncClient
     assert await find(clinic, start=at("00:00", "2026-03-04"), end=at("00:00", "2026-03-06")) == []
 
 
-async def test_a_group_slot_shows_its_places_until_it_is_full(clinic: httpx.AsyncClient) -> None:
+async def test_a7_a_group_slot_shows_its_places_until_it_is_full(clinic: httpx.AsyncClient) -> None:
     await put(clinic, schedule(parameters={"capacity": 2}))
     assert (await clinic.post("/Appointment", json=appointment())).status_code == 201
     first = (await find(clinic))[0]
@@ -145,7 +145,7 @@ async def test_a_group_slot_shows_its_places_until_it_is_full(clinic: httpx.Asyn
     assert "09:00" not in starts(await find(clinic))
 
 
-async def test_a_maximum_a_day_closes_the_day(clinic: httpx.AsyncClient) -> None:
+async def test_a6_a_maximum_a_day_closes_the_day(clinic: httpx.AsyncClient) -> None:
     await put(clinic, schedule(parameters={"maximumPerDay": 1}))
     await clinic.post("/Appointment", json=appointment())
     assert await find(clinic) == []
@@ -155,14 +155,14 @@ async def test_a_maximum_a_day_closes_the_day(clinic: httpx.AsyncClient) -> None
     assert_outcome(refused, 409, "conflict", "day-full")
 
 
-async def test_published_slots_add_and_busy_ones_remove(clinic: httpx.AsyncClient) -> None:
+async def test_a12_published_slots_add_and_busy_ones_remove(clinic: httpx.AsyncClient) -> None:
     await put(clinic, slot("evening"), slot("busy", at("09:00"), at("10:00"), status="busy-unavailable"))
     found = await find(clinic)
     assert starts(found) == ["10:00", "10:30", "11:00", "11:30", "18:00"]
     assert found[-1]["id"] == "evening"
 
 
-async def test_schedules_are_found_by_who_where_and_what(clinic: httpx.AsyncClient) -> None:
+async def test_a10_schedules_are_found_by_who_where_and_what(clinic: httpx.AsyncClient) -> None:
     jones = {"practitioner": {"reference": "Practitioner/jones"}, "location": [{"reference": "Location/north"}]}
     specialty = [{"coding": [{"system": "http://snomed.info/sct", "code": "394579002"}]}]
     await put(

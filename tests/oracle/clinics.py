@@ -10,6 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from fhir_server.outcome import CANONICAL
+from fhir_server.scheduling.series import ORIGINATING
 from tests.oracle.elements import Json
 from tests.oracle.oracle import span
 
@@ -325,6 +326,7 @@ ELEMENTS: dict[str, dict[str, Draw]] = {
         "status": one_of("proposed", "waitlist", "cancelled", "entered-in-error", "noshow", "pending", "fulfilled"),
         "time[x]": times,
         "appointmentType": maybe(concept),
+        "priority": maybe(one_of(0, 1, 7, 30)),
         "reasonCode": maybe(several(concept)),
         "reasonReference": maybe(several(reference("Condition", "Procedure")), 0.3),
         "supportingInformation": maybe(several(reference("Encounter", "Location", "Basic"))),
@@ -415,6 +417,8 @@ def _to(*types: str) -> list[Json]:
 
 
 HELD = [{"url": f"{CANONICAL}/StructureDefinition/hold-expires", "valueInstant": "2099-03-08T05:00:00Z"}]
+WAITED = [{"url": f"{CANONICAL}/StructureDefinition/waiting-since", "valueInstant": "2026-03-02T08:00:00Z"}]
+LATER = [{"url": ORIGINATING, "valueReference": {"reference": "Appointment/a"}}]
 
 CONCEPT = {"coding": [{"code": "A"}]}
 
@@ -422,7 +426,7 @@ BESIDES: dict[str, Json] = {
     "Appointment": {
         "status": "cancelled",
         "cancelationReason": {"coding": [{"system": "http://a.example", "code": "pat", "display": "Patient"}]},
-        "extension": HELD,
+        "extension": [*HELD, *WAITED, *LATER],
         "supportingInformation": _to(*ELEMENTS),
         "participant": [{"actor": actor, "status": "tentative"} for actor in _to(*ACTORS)],
     },

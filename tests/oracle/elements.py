@@ -62,6 +62,7 @@ ELEMENTS: dict[str, dict[str, str]] = {
         "part-status": "participant.status code http://hl7.org/fhir/participationstatus",
         "patient": "participant.actor Reference(Patient)",
         "practitioner": "participant.actor Reference(Practitioner)",
+        "priority": "priority number",
         "reason-code": "reasonCode CodeableConcept",
         "reason-reference": "reasonReference Reference",
         "slot": "slot Reference",
@@ -237,7 +238,7 @@ ELEMENTS: dict[str, dict[str, str]] = {
 
 ELSEWHERE = {
     *("context-quantity", "context-type-quantity", "context-type-value"),
-    *("hold-expires", "near", "phonetic", "state"),
+    *("hold-expires", "near", "originating-appointment", "phonetic", "state", "waiting-since"),
 }
 """What the oracle does not evaluate: a place and a sound, whose measure is the server's; what stands in an extension;
 what the clock decides; what a form is meant for (tests/search/test_questionnaires.py)."""

@@ -333,6 +333,11 @@ Bound = tuple[Decimal, int]
 EVER = Decimal("Infinity")
 
 
+def is_bare_number(world: World, found: Found, modifier: str, text: str) -> bool:
+    datatype, numbers, kind = found
+    return is_quantity(world, (datatype, [{"value": one} for one in numbers], kind), modifier, text)
+
+
 def is_quantity(_: World, found: Found, __: str, text: str) -> bool:
     number, *unit = (plain(part) for part in split(text, "|"))
     prefix, written = prefixed(number)
@@ -406,6 +411,7 @@ COMPARE: dict[str, Callable[[World, Found, str, str], bool]] = {
     "token": is_token,
     "reference": is_reference,
     "date": is_date,
+    "number": is_bare_number,
     "quantity": is_quantity,
     "uri": is_uri,
 }
@@ -428,6 +434,8 @@ def keys_of(world: World, kind: str, datatype: str, value: Any) -> list[Any]:
         return [code for _, code in codings(datatype, value) if code]
     if kind == "date":
         return [span_of(value, world.zone)[0]]
+    if kind == "number":
+        return [Decimal(value)]
     if kind == "quantity":
         seconds = SECONDS.get(value.get("code", ""), 1) if value.get("system") == UCUM else 1
         return [Decimal(str(value["value"])) * seconds]
@@ -475,7 +483,7 @@ def compares(world: World, resource: Json, path: str, operator: str, value: str)
     if operator == "po":
         sl, sh = span(value, world.zone)
         return any(is_when("ap", (sl, sh), span_of(one, world.zone)) for one in found)
-    if kind in ("date", "quantity"):
+    if kind in ("date", "number", "quantity"):
         return matches(world, resource, step, "", operator + value)
     if operator in AFFIXES:
         wanted = value.lower() if datatype in CASELESS else value

@@ -85,11 +85,12 @@ ENUMERATED: dict[str, Texts] = {
 }
 KINDS: dict[str, Texts] = {
     "date": dates,
+    "number": numbers,
     "quantity": joined("", numbers, units),
     "string": texts,
     "uri": uris,
 }
-PREFIXED = ("date", "quantity")
+PREFIXED = ("date", "number", "quantity")
 
 
 def tokens_of(datatype: str) -> Texts:
@@ -151,6 +152,8 @@ def spellings(world: World, datatype: str, value: Any) -> Iterator[str]:
         yield from value.values()
     elif datatype == "Quantity":
         yield str(value["value"])
+    elif datatype == "number":
+        yield str(value)
     elif datatype in ("instant", "date", "dateTime", "uri", "canonical"):
         yield escape(value)
     else:
@@ -287,6 +290,7 @@ def links(draw: st.DrawFn, there: There, end: int, type: str) -> tuple[str, str,
 OPERATORS: dict[str, tuple[str, ...]] = {
     "composite": ("eq",),
     "date": (*PREFIXES, "po"),
+    "number": PREFIXES,
     "quantity": PREFIXES,
     "reference": ("eq", "ne", "re"),
     "string": ("eq", "ne", "co", "sw", "ew", "gt", "lt", "ge", "le"),

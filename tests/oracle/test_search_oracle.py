@@ -64,8 +64,10 @@ SEARCHED = {
     "context-type-value": "task$A",
     "hold-expires": "2099",
     "near": "47.1|8.2|1|km",
+    "originating-appointment": "Appointment/a",
     "phonetic": "Miller",
     "state": "cancelled",
+    "waiting-since": "2026-03-02",
 }
 """How to ask for what the oracle does not evaluate."""
 
