@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -19,6 +20,7 @@ from fhir_server import search
 from fhir_server.outcome import FhirError, Json
 from fhir_server.plan import Claim, Stored
 from fhir_server.scheduling import waiting
+from fhir_server.scheduling.elements import say
 from fhir_server.scheduling.intervals import Interval
 from fhir_server.scheduling.joint import Combination
 from fhir_server.scheduling.offers import Taken
@@ -33,6 +35,8 @@ LISTED_MAX = 250
 
 TRIES_MAX = 3
 """Times that are tried for one who waits, where others turn out to be in the way."""
+
+DAY = timedelta(days=1)
 
 WRITES_MAX = 100
 """Offers that are tried in one look."""
@@ -50,14 +54,15 @@ async def offer_freed(server: Server) -> None:
 
 async def offer_due(server: Server) -> None:
     """Offers whatever is free, if that was not looked at lately: time that a widened availability made, or that was
-    given back by a process that ended."""
+    given back by a process that ended. Each look goes on behind those that the last one got to."""
     now = server.now()
     pause = timedelta(seconds=server.settings.waitlist_round_seconds)
     if server.freed.looked is not None and now < server.freed.looked + pause:
         return
     async with server.freed.lock:
         server.freed.looked = now
-        await _look(server, Interval(now, now + timedelta(days=server.policy.window_days_max)))
+        reach = Interval(now, now + timedelta(days=server.policy.window_days_max))
+        server.freed.since = await _look(server, reach, server.freed.since)
 
 
 def _reach(server: Server, times: Sequence[tuple[datetime, datetime]]) -> Interval:
@@ -68,23 +73,30 @@ def _reach(server: Server, times: Sequence[tuple[datetime, datetime]]) -> Interv
     return Interval(start, min(end, start + timedelta(days=server.policy.window_days_max)))
 
 
-async def _look(server: Server, reach: Interval) -> None:
+async def _look(server: Server, reach: Interval, since: datetime | None = None) -> datetime | None:
+    """Offers what is free in reach. Since when those wait who are behind all that were looked at, None if nobody is."""
     if not reach.start < reach.end:
-        return
+        return None
     try:
-        await _offer_all(server, reach)
+        entries, rest = await _list(server, reach, since)
+        if entries:
+            await _offer_all(server, reach, entries)
     except FhirError as error:
         log.warning("offering", problem=error.issues[0].problem or error.issues[0].code)
+        return None
+    return rest
 
 
 @dataclass(slots=True)
 class _Finding:
-    """What is found for each wish, and what is in the way; looked up once until an offer changes it."""
+    """What is found for each wish, what is in the way, and what is free on each day; looked up once until an offer
+    changes it."""
 
     server: Server
     reach: Interval
     sought: dict[Wish, Sought | None] = field(default_factory=dict)
     taken: dict[Wish, Taken] = field(default_factory=dict)
+    free: dict[tuple[Wish, date], list[Combination]] = field(default_factory=dict)
 
     async def seek(self, wish: Wish) -> tuple[Sought, Taken] | None:
         """None if the wish cannot be looked for."""
@@ -98,6 +110,17 @@ class _Finding:
             self.taken[wish] = await run(waiting.taken_of(found, policy))
         return found, self.taken[wish]
 
+    def free_on(self, wish: Wish, found: tuple[Sought, Taken], day: date) -> list[Combination]:
+        """The times that are free on the day for the wish."""
+        if (wish, day) not in self.free:
+            self.free[wish, day] = waiting.free_on(day, *found, self.server.now(), self.server.policy)
+        return self.free[wish, day]
+
+    def forget(self) -> None:
+        """What is in the way is to be looked up again."""
+        self.taken.clear()
+        self.free.clear()
+
 
 async def _unless_refused(looking: Any) -> Any:
     try:
@@ -107,11 +130,8 @@ async def _unless_refused(looking: Any) -> Any:
         return None
 
 
-async def _offer_all(server: Server, reach: Interval) -> None:
-    """Who waits is looked at in order, and gets the earliest time that fits; one offer for each patient at a time."""
-    entries = await _list(server)
-    if not entries:
-        return
+async def _offer_all(server: Server, reach: Interval, entries: Sequence[Mapping[str, Any]]) -> None:
+    """Those who wait get the earliest time that fits, in order; one offer for each patient at a time."""
     policy, finding, writes = server.policy, _Finding(server, reach), 0
     patients = frozenset(patient for entry in entries for patient in waiting.patients_of(entry["resource"], policy))
     busy, offered = await server.store.run(waiting.load_patients(patients, reach, policy))
@@ -121,32 +141,50 @@ async def _offer_all(server: Server, reach: Interval) -> None:
         if wish is None or not theirs or theirs & offered or writes >= WRITES_MAX:
             continue
         found = await finding.seek(wish)
-        for time in _times(server, entry["resource"], found, busy) if found else ():
+        for time in _times(finding, entry["resource"], wish, found, busy) if found else ():
             writes += 1
             if await _offer(server, entry, time):
                 offered |= theirs
-                finding.taken.clear()
+                finding.forget()
                 break
+        await asyncio.sleep(0)
 
 
 def _times(
-    server: Server, appointment: Json, found: tuple[Sought, Taken], busy: Mapping[str, Sequence[Claim]]
+    finding: _Finding,
+    appointment: Json,
+    wish: Wish,
+    found: tuple[Sought, Taken],
+    busy: Mapping[str, Sequence[Claim]],
 ) -> list[Combination]:
-    fitting = waiting.fitting(appointment, *found, busy, server.now(), server.policy)
-    return list(islice(fitting, TRIES_MAX))
+    free_on = partial(finding.free_on, wish, found)
+    return list(islice(waiting.fitting(appointment, *found, free_on, busy, finding.server.policy), TRIES_MAX))
 
 
-async def _list(server: Server) -> list[Mapping[str, Any]]:
-    """Those who wait, as stored, in the order in which they are offered a time."""
+async def _list(
+    server: Server, reach: Interval, since: datetime | None
+) -> tuple[list[Mapping[str, Any]], datetime | None]:
+    """Those who wait for a time in reach or for any, in the order in which they are offered one: the first of those
+    with a priority, and of those who joined then or later, or at any time. Then, since when the next ones wait."""
+    joined = [("waiting-since", f"ge{say(since)}")] if since else []
     first, longest = await asyncio.gather(
-        _search(server, ("priority", "gt0"), "priority,waiting-since"), _search(server, None, "waiting-since")
+        _search(server, reach, [("priority", "gt0")], "priority,waiting-since"),
+        _search(server, reach, joined, "waiting-since"),
     )
     entries = {entry["_id"]: entry for entry in (*first, *longest)}
-    return sorted(entries.values(), key=lambda entry: waiting.rank(entry["resource"]))
+    rest = waiting.since_of(longest[-1]["resource"]) if len(longest) == LISTED_MAX else None
+    if rest and rest == since:
+        rest += timedelta(milliseconds=1)
+    return sorted(entries.values(), key=lambda entry: waiting.rank(entry["resource"])), rest
 
 
-async def _search(server: Server, more: tuple[str, str] | None, order: str) -> Sequence[Mapping[str, Any]]:
-    pairs = [("status", "waitlist"), *([more] if more else []), ("_sort", order), ("_count", str(LISTED_MAX))]
+async def _search(
+    server: Server, reach: Interval, more: Sequence[tuple[str, str]], order: str
+) -> Sequence[Mapping[str, Any]]:
+    """A day more on both sides, for periods that are dates."""
+    start, end = say(reach.start - DAY), say(reach.end + DAY)
+    wanted = f"requested-period pr false or (requested-period ge {start} and requested-period lt {end})"
+    pairs = [("status", "waitlist"), *more, ("_filter", wanted), ("_sort", order), ("_count", str(LISTED_MAX))]
     query = search.parse(server.scope(strict=True), "Appointment", [*pairs, ("_total", "none")])
     return (await server.store.search(query)).documents
 

@@ -109,11 +109,12 @@ FREED_MAX = 1_000
 
 @dataclass(slots=True)
 class Freed:
-    """Times that were given back since somebody last looked who waits for them (`offering`), and when that was done for
-    all time. What is too much to remember is left to that."""
+    """Times that were given back since somebody last looked who waits for them (`offering`); when that was done for
+    all time, and since when those wait whom it did not get to. What is too much to remember is left to that."""
 
     times: tuple[tuple[datetime, datetime], ...] = ()
     looked: datetime | None = None
+    since: datetime | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def note(self, times: Sequence[tuple[datetime, datetime]]) -> None:

@@ -308,17 +308,31 @@ class Machine(RuleBasedStateMachine):
         if self.expect(answer, refused):
             self.settle_in(answer.json()["id"], visit)
 
-    @rule(start=STARTS, minutes=LENGTHS, who=WHO)
-    def ask_why(self, start: int, minutes: int, who: str) -> None:
-        """Why a time is not free is said in the codes that a booking would be refused with, and free is free."""
-        visit = self.on_offer(Visit("booked", start, start + minutes, ASKING, who))
-        query = {"at": spell(start), "duration": minutes}
-        said = self.site.ask("GET", f"/Schedule/{who}/$availability", **query).json()["parameter"][0]["part"]
-        reasons = [one["valueCodeableConcept"]["coding"][0]["code"] for one in said if one["name"] == "reason"]
+    @rule(start=STARTS, minutes=LENGTHS, who=WHO, room=st.booleans())
+    def ask_why(self, start: int, minutes: int, who: str, room: bool) -> None:
+        """A time is found or refused, and why is said in the codes that a booking would be refused with."""
+        visit = self.on_offer(Visit("booked", start, start + minutes, ASKING, who, room))
+        reasons = set().union(*(self.reasons(one.id, start, minutes) for one in self.model.calendars_of(visit)))
         answer = self.site.ask("POST", "/Appointment/$validate-booking", self.wanted(visit))
         self.expect(answer, 0)
-        assert problems(answer) == set(reasons)
+        assert problems(answer) == reasons
         assert bool(reasons) == bool(self.model.refused(visit)), reasons
+        assert bool(reasons) != self.is_found(visit), reasons
+
+    def is_found(self, visit: Visit) -> bool:
+        """Whether all who take part are found together at that time."""
+        query = {"start": spell(visit.start), "end": spell(visit.end), "duration": visit.end - visit.start}
+        actors = [one.actor for one in self.model.calendars_of(visit)]
+        bundle = self.site.ask("GET", "/Schedule/$find-slots", **query, participant=actors).json()
+        slots = [entry["resource"] for entry in bundle.get("entry", ()) if entry["search"]["mode"] == "match"]
+        assert {(one["start"], one["end"]) for one in slots} <= {(query["start"], query["end"])}
+        return bool(slots)
+
+    def reasons(self, calendar: str, start: int, minutes: int) -> set[str]:
+        """Why a time of a calendar is not free."""
+        query = {"at": spell(start), "duration": minutes}
+        said = self.site.ask("GET", f"/Schedule/{calendar}/$availability", **query).json()["parameter"][0]["part"]
+        return {one["valueCodeableConcept"]["coding"][0]["code"] for one in said if one["name"] == "reason"}
 
     @precondition(lambda self: self.those("pending", "cancelled"))
     @rule(number=ANY)
@@ -452,13 +466,15 @@ class Machine(RuleBasedStateMachine):
 
     @rule(patient=WHOSE, who=WHO)
     def wait(self, patient: str, who: str) -> None:
-        """Joins the waiting list; whether a time is offered is seen when the Appointments are compared."""
+        """Joins the waiting list; whether a time is offered is seen when the Appointments are compared. Among those who
+        have waited equally long the id decides, so that it must be the same in each run."""
         visit = Visit("waitlist", 0, 0, patient, who, waits=True)
         body = {name: value for name, value in self.wanted(visit).items() if name not in ("start", "end")}
         period = {"start": spell(0), "end": spell(DAYS * DAY)}
-        answer = self.site.ask("POST", "/Appointment", {**body, "requestedPeriod": [period], "minutesDuration": 20})
+        id = f"waits-{len(self.model.visits):03}"
+        answer = self.site.put({**body, "id": id, "requestedPeriod": [period], "minutesDuration": 20})
         self.expect(answer, 0)
-        self.model.visits[answer.json()["id"]] = visit
+        self.model.visits[id] = visit
 
     # The visit itself
 

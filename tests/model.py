@@ -147,14 +147,15 @@ class Model:
         asked: Collection[str] | None = None,
         waived: Collection[str] = (),
     ) -> int:
-        """The status of the refusal of a visit, 0 if it can be booked. Only the rules of the calendars that are `asked`
-        count, all if None is given. A Slot that it is `on` is handed over to it."""
+        """The status of the refusal of a visit, 0 if it can be booked. Only the calendars that are `asked` count, all
+        if None is given: the others are its own already. A Slot that it is `on` is handed over to it."""
         calendars = [one for one in self.calendars_of(visit) if asked is None or one.id in asked]
         on = {visit.who: visit.on}
         against = {rule for one in calendars for rule in self.rules(one, visit.start, visit.end, on.get(one.id))}
         if against - set(waived):
             return 422
-        return 409 if self.conflicts(visit, own, visit.on) else 0
+        taken = self.conflicts(visit, own, visit.on)
+        return 409 if taken and (asked is None or taken & set(asked)) else 0
 
     def offered(self, calendar: Calendar) -> dict[Window, int]:
         """Every time that can be booked as it is found, with the places that are left, minute by minute."""

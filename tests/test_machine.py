@@ -34,7 +34,7 @@ def test_a9_what_is_found_books_and_what_is_not_found_is_refused_with_the_reason
             if who == "room":
                 continue
             for start in range(8 * 60 + 30, 12 * 60, 10):
-                asking.ask_why(start=start, minutes=calendar.duration, who=who)
+                asking.ask_why(start=start, minutes=calendar.duration, who=who, room=start % 20 == 0)
             for start, end in offered:
                 book_found(asking, Visit("booked", start, end, machine.ASKING, who), found[start, end]["id"])
 

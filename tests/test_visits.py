@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -216,3 +217,52 @@ async def test_l4_a_planned_place_is_changed_without_a_trace(clinic: httpx.Async
     other = [{"location": {"reference": "Location/other"}, "status": "planned"}]
     changed = await clinic.put("/Encounter/visit", json=encounter(status="arrived", location=other))
     assert changed.json()["location"] == other
+
+
+@pytest.mark.parametrize("status", ["finished", "cancelled"])
+async def test_l4_an_encounter_that_ends_itself_is_over_everywhere(
+    clinic: httpx.AsyncClient, set_clock: SetClock, status: str
+) -> None:
+    await put(clinic, room())
+    booked = await book(clinic, actors=("Patient/ann", "Practitioner/smith", "Location/room-1"))
+    await move(clinic, booked, "arrived")
+    [visit] = await encounters(clinic, booked)
+    set_clock(NOW + timedelta(minutes=10))
+    ended = (await move(clinic, visit, status)).json()
+    over = {"start": at("08:00", MONDAY), "end": at("08:10", MONDAY)}
+    assert (ended["status"], ended["period"]) == (status, over)
+    assert [(one["status"], one["period"]) for one in ended["location"]] == [("completed", over)]
+    assert ended["statusHistory"] == [{"status": "arrived", "period": over}]
+
+
+async def test_l4_what_an_encounter_says_of_its_own_end_stands(clinic: httpx.AsyncClient, set_clock: SetClock) -> None:
+    booked = await book(clinic)
+    await move(clinic, booked, "arrived")
+    [visit] = await encounters(clinic, booked)
+    set_clock(NOW + timedelta(minutes=10))
+    said = {"start": at("08:00", MONDAY), "end": at("08:05", MONDAY)}
+    ended = (await clinic.put(f"/Encounter/{visit['id']}", json={**visit, "status": "finished", "period": said})).json()
+    assert ended["period"] == said
+
+
+async def test_l5_a_move_of_an_appointment_is_told_of_its_encounter_too(clinic: httpx.AsyncClient) -> None:
+    store = clinic.app.state.server.store  # type: ignore[attr-defined]
+    booked = await book(clinic)
+    await move(clinic, booked, "arrived")
+    [visit] = await encounters(clinic, booked)
+    await move(clinic, booked, "fulfilled")
+    events, _ = await store.follow(None, 100)
+    own = [one.event for one in events if one.event.resource == f"Encounter/{visit['id']}"]
+    assert [(one.action, one.old_status, one.new_status) for one in own] == [
+        ("create", None, "arrived"),
+        ("update", "arrived", "finished"),
+    ]
+
+
+async def test_l4_an_arrival_told_by_both_at_once_is_written_by_both(clinic: httpx.AsyncClient) -> None:
+    booked = await book(clinic)
+    linked = [{"reference": f"Appointment/{booked['id']}"}]
+    begun = encounter(status="arrived", appointment=linked, subject={"reference": "Patient/ann"})
+    answers = await asyncio.gather(move(clinic, booked, "arrived"), clinic.put("/Encounter/visit", json=begun))
+    assert [one.is_success for one in answers] == [True, True]
+    assert await status_of(clinic, booked) == "arrived"

@@ -18,6 +18,7 @@ from fhir_server.scheduling.finding import Ask
 from fhir_server.scheduling.joint import MEMBERS_MAX
 from fhir_server.scheduling.preferences import PREFERENCES_MAX, Wishes, read_preference, spell_timing
 from fhir_server.search import Scope
+from fhir_server.search.text import split, unescape
 from fhir_server.writing import Server
 
 SCHEDULES: Sequence[Parameter] = (
@@ -102,8 +103,8 @@ def read_ask(server: Server, request: Request, arguments: Arguments, start: date
         locations=references("location", "Location"),
         organizations=references("organization", "Organization"),
         services=references("healthcare-service", "HealthcareService"),
-        service_types=frozenset(token(text) for text in arguments.get("service-type", ())),
-        specialties=frozenset(token(text) for text in arguments.get("specialty", ())),
+        service_types=_tokens(arguments.get("service-type", ())),
+        specialties=_tokens(arguments.get("specialty", ())),
         duration_minutes=next(iter(arguments["duration"]), None),
         wishes=_wishes(server, arguments),
     )
@@ -128,7 +129,7 @@ def preferences(arguments: Arguments) -> list[str]:
 
 
 def _insurance(text: str, base: str) -> str:
-    return target({"reference": text}, base) or token(text)
+    return target({"reference": text}, base) or _token(text)
 
 
 def read_reference(text: str, type: str | None, name: str, base: str) -> str:
@@ -140,8 +141,13 @@ def read_reference(text: str, type: str | None, name: str, base: str) -> str:
     return found
 
 
-def token(text: str) -> str:
-    """The index value of a token: `*|code` for a bare code, `system|code` as it is."""
+def _tokens(texts: Sequence[str]) -> frozenset[str]:
+    """The index values of tokens, several of them with commas, as in a search."""
+    return frozenset(_token(unescape(one)) for text in texts for one in split(text, ","))
+
+
+def _token(text: str) -> str:
+    """`*|code` for a bare code, `system|code` as it is."""
     return text if "|" in text else f"*|{text}"
 
 

@@ -31,21 +31,25 @@ def say(value: Any, type: str) -> str:
     return str(reference_text(value))
 
 
-async def references(server: Server, name: str, type: str, texts: Iterable[str]) -> list[str]:
-    """The references that these texts mean, in their order: one that is a search means all that it finds. Refuses those
-    of another type, and too many."""
-    found: list[str] = []
+async def references(server: Server, name: str, type: str, texts: Sequence[str]) -> list[list[str]]:
+    """For each of these texts the references that it means: one that is a search means all that it finds. Refuses what
+    is of another type, and too many."""
+    _refuse_many(name, texts)
+    found: list[list[str]] = []
     for text in texts:
         kind, asks, query = text.partition("?")
         if asks:
-            found += await _found(server, _of_type(kind, type, text, name), tuple(read_pairs(query)))
+            found.append(await _found(server, _of_type(kind, type, text, name), tuple(read_pairs(query))))
         else:
             reference = read_reference(text, None if "/" in text else type, name, server.base)
             _of_type(reference.partition("/")[0], type, text, name)
-            found.append(reference)
-    if len(found) > NAMED_MAX:
-        raise FhirError("too-costly", f"{name}: at most {NAMED_MAX} can be named.", name, status=400)
-    return list(dict.fromkeys(found))
+            found.append([reference])
+    return found
+
+
+def merge(lists: Iterable[Sequence[str]]) -> list[str]:
+    """All of these in their order, each once."""
+    return list(dict.fromkeys(one for each in lists for one in each))
 
 
 def _of_type(kind: str, type: str, text: str, name: str) -> str:
@@ -55,19 +59,22 @@ def _of_type(kind: str, type: str, text: str, name: str) -> str:
     return kind
 
 
-async def locations_at(server: Server, texts: Iterable[str]) -> list[str]:
+def _refuse_many(name: str, texts: Sequence[str]) -> None:
+    if len(texts) > NAMED_MAX:
+        raise FhirError("too-costly", f"{name}: at most {NAMED_MAX} can be named.", name, status=400)
+
+
+async def locations_at(server: Server, texts: Sequence[str]) -> list[str]:
     """The Locations with any of these as a part of their address: a city, a postal code, a state."""
-    found: list[str] = []
-    for text in texts:
-        found += await _found(server, "Location", (("address", escaped(text)),))
-    return list(dict.fromkeys(found))
+    _refuse_many("location-string", texts)
+    return merge([await _found(server, "Location", (("address", escaped(text)),)) for text in texts])
 
 
-async def _found(server: Server, type: str, pairs: Pairs) -> Sequence[str]:
+async def _found(server: Server, type: str, pairs: Pairs) -> list[str]:
     return await server.store.run(_search(server.scope(strict=True), type, pairs))
 
 
-def _search(scope: Scope, type: str, pairs: Pairs) -> Plan[Sequence[str]]:
+def _search(scope: Scope, type: str, pairs: Pairs) -> Plan[list[str]]:
     wanted = yield from search.resolve(scope, search.parse(scope, type, pairs))
     [found] = yield [Sought(type, wanted.filter, "_id", limit=NAMED_MAX)]
     return [f"{type}/{id}" for id in found]

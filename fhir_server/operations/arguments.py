@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from difflib import get_close_matches
 from typing import Any, TypeAlias
 
 from fhir_server import validation
@@ -50,6 +51,10 @@ ALIKE = (
     frozenset({"date", "dateTime", "instant"}),
 )
 """Types of which a client may send one for another; the value must still be one of the row's type."""
+
+
+HINTS_MAX = 10
+"""Unknown names for which those that are like them are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +188,9 @@ def _bind(whose: _Whose, rows: Sequence[Parameter], given: Sequence[_Given], pro
         row = known.get(one.name)
         if row is None:
             names = ", ".join(sorted(known)) or "none"
-            text = f"{whose.name} has no parameter {one.name}; it has {names}."
+            like = _like(one.name[:64], sorted(known)) if len(problems) < HINTS_MAX else ()
+            hint = f", but {' and '.join(like)}" if like else ""
+            text = f"{whose.name} has no parameter {one.name}{hint}; it has {names}."
             problems.append(Issue("invalid", text, (one.where,)))
             continue
         times[row.name] += 1
@@ -202,6 +209,12 @@ def _bind(whose: _Whose, rows: Sequence[Parameter], given: Sequence[_Given], pro
             text = f"{whose.name} needs {row.name}: {row.documentation}."
             problems.append(Issue("required", text, (f"{whose.place}.where(name='{row.name}')",)))
     return values
+
+
+def _like(name: str, known: Sequence[str]) -> list[str]:
+    """Those that may have been meant."""
+    longer = [one for one in known if name and (one.startswith(name) or name.startswith(one))]
+    return longer or get_close_matches(name, known, 2)
 
 
 def _problem(row: Parameter, one: _Given, exact: bool) -> str | None:

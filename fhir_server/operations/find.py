@@ -16,7 +16,7 @@ from fhir_server.definitions import Operation, Parameter, Request, Response
 from fhir_server.operations._asking import TEXTS
 from fhir_server.operations._enrolling import match
 from fhir_server.operations._free_time import DURATION, WISHES, preferences, read_ask
-from fhir_server.operations._naming import locations_at, references, say
+from fhir_server.operations._naming import locations_at, merge, references, say
 from fhir_server.operations.arguments import Arguments, link, read_arguments
 from fhir_server.outcome import FhirError, Issue, Json, operation_outcome
 from fhir_server.plan import ById, Claim, Claimed, Matching, Stored
@@ -133,6 +133,7 @@ async def _read(server: Server, arguments: Arguments) -> _Question:
     refuse_window(start, end, server.policy)
     coded = {name: [*arguments[name], *_tokens(arguments, CODED[name])] for name in CODED}
     texts = {name: [say(one, type) for one in arguments[name]] for name, type in REFERENCES.items()}
+    places = _places(arguments)
     named = await _name(server, arguments, texts)
     here = named.references
     rooms = [one for one in here["location-reference"] if is_room(named.resources[one])]
@@ -154,7 +155,6 @@ async def _read(server: Server, arguments: Arguments) -> _Question:
         "service-type": coded["visit-type"],
         "specialty": coded["specialty"],
     }
-    places = _places(arguments)
     said = [
         ("start", elements.say(start)),
         ("end", elements.say(end)),
@@ -191,25 +191,18 @@ class _Named:
 
 
 async def _name(server: Server, arguments: Arguments, texts: Mapping[str, Sequence[str]]) -> _Named:
-    found = {
-        name: [await references(server, name, REFERENCES[name], [text]) for text in texts[name]] for name in REFERENCES
-    }
+    found = {name: await references(server, name, REFERENCES[name], texts[name]) for name in REFERENCES}
     described = await _known(server, arguments)
     found["patient-reference"] += [[one] for one in described]
     if arguments["location-string"]:
         found["location-reference"].append(await locations_at(server, arguments["location-string"]))
     resources = await _active(server, [one for those in found.values() for each in those for one in each])
     return _Named(
-        {name: [one for one in _merge(those) if one in resources] for name, those in found.items()},
+        {name: [one for one in merge(those) if one in resources] for name, those in found.items()},
         resources,
         described,
         [name for name, those in found.items() if any(not each or not resources.keys() >= set(each) for each in those)],
     )
-
-
-def _merge(lists: Sequence[Sequence[str]]) -> list[str]:
-    """All of these, each once."""
-    return list(dict.fromkeys(one for each in lists for one in each))
 
 
 async def _active(server: Server, named: Sequence[str]) -> dict[str, Json]:

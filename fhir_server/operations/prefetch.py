@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from fhir_server.definitions import Operation, Parameter, Request, Response
 from fhir_server.operations._asking import TEXTS
-from fhir_server.operations._naming import locations_at, references, say
+from fhir_server.operations._naming import locations_at, merge, references, say
 from fhir_server.operations.arguments import read_arguments
 from fhir_server.operations.find_slots import find_slots
 from fhir_server.outcome import Json
@@ -25,7 +25,7 @@ async def prefetch(server: Server, request: Request) -> Response:
     pairs = [(name, elements.say(arguments[name][0])) for name in ("start", "end")]
     nowhere = False
     for name, type in TYPES.items():
-        found = await references(server, name, type, [say(one, type) for one in arguments[name]])
+        found = merge(await references(server, name, type, [say(one, type) for one in arguments[name]]))
         if name == "location-reference":
             found += await locations_at(server, arguments["location-string"])
         asked = arguments[name] or (name == "location-reference" and arguments["location-string"])

@@ -128,6 +128,16 @@ WAITING_SINCE = SearchParameter(
 )
 """Ours: the place on the waiting list is by priority, then by this."""
 
+REQUESTED_PERIOD = SearchParameter(
+    "requested-period",
+    "date",
+    "Appointment.requestedPeriod",
+    f"{CANONICAL}/SearchParameter/Appointment-requested-period",
+    "When the appointment is wanted",
+    many=True,
+)
+"""Ours: R4 has none, R5 has one of this name."""
+
 ROW = ResourceDefinition(
     type="Appointment",
     description="A booking of patients, practitioners, rooms or devices for a specific date and time.",
@@ -168,6 +178,7 @@ ROW = ResourceDefinition(
         PRIORITY,
         token("reason-code", "Appointment.reasonCode", "The coded reason of the appointment"),
         reference("reason-reference", "Appointment.reasonReference", "The reason of the appointment", *REASONS),
+        REQUESTED_PERIOD,
         token("service-category", "Appointment.serviceCategory", "The broad category of the service"),
         token("service-type", "Appointment.serviceType", "The specific service to be performed"),
         reference("slot", "Appointment.slot", "A slot that the appointment fills", "Slot"),

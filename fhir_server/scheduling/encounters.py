@@ -191,13 +191,19 @@ def _left(place: Json, now: datetime) -> Json:
     return {**place, "status": "completed", "period": {**period, **start, "end": period.get("end", say(now))}}
 
 
+KEPT = frozenset({"statusHistory", "period", "location"})
+"""The elements of an Encounter that tell its history."""
+
+
 def keep_history(before: Json, after: Json, change: Change) -> Json:
     """What is wanted, with what it leaves out of the history: the former status, and the places where the patient was,
-    which are completed; a place that is new is where she is from now on. What the request says itself stays."""
+    which are completed; a place that is new is where she is from now on. At its end, that of the period and of the
+    places. What the request says itself stays."""
     kept = after
-    moved = before["status"] != after["status"]
-    if moved and before.get("statusHistory") == after.get("statusHistory"):
-        kept = {**after, "statusHistory": with_status(before, after["status"], change)["statusHistory"]}
+    if before["status"] != after["status"]:
+        moved = with_status(before, after["status"], change)
+        left_out = {one for one in KEPT if one in moved and before.get(one) == after.get(one)}
+        kept = {**after, **{one: moved[one] for one in sorted(left_out)}}
     if before.get("location") != after.get("location") and after["status"] in lifecycle.UNDER_WAY:
         places = list(_places(before, after, change))
         kept = {**kept, "location": places} if places else kept

@@ -140,15 +140,24 @@ def keep(change: Change, before: Json | None, after: Json) -> Json:
 
 def allowance(change: Change, held: Json, patients: Sequence[str] = ()) -> tuple[Claim, ...]:
     """What a hold takes of the number that its client may have at a time: as a claim like any other it holds for all
-    processes, and ends by itself. None if the Appointment or Slot is no hold."""
+    processes, and ends by itself. What the waiting list offers takes the one offer that each of its patients may have.
+    None if the Appointment or Slot is no hold."""
     until = expires_of(held) if held["status"] in ("pending", "busy-tentative") else None
     if until is None or until <= change.now:
         return ()
+    if change.intent.offering:
+        return tuple(_offer(change, until, patient) for patient in dict.fromkeys(patients))
     client = change.intent.client or next(iter(patients), ANYBODY)
     most = change.policy.holds_anonymous_max if client == ANYBODY else change.policy.holds_per_client_max
     since = instant(_said(held, SINCE) or say(change.now))
     owner, actor = f"{change.type}/{change.id}", f"Client/{client}#holds"
     return (Claim(actor, since, until, owner, since, until, actor, most, expires=until),)
+
+
+def _offer(change: Change, until: datetime, patient: str) -> Claim:
+    """That a patient has what the waiting list offers: one thing at a time."""
+    actor = f"Client/{patient}#offers"
+    return Claim(actor, change.now, until, f"{change.type}/{change.id}", change.now, until, actor, expires=until)
 
 
 def refuse_too_many(allowed: Sequence[Claim], taken: Mapping[str, Sequence[Claim]]) -> None:

@@ -43,8 +43,9 @@ _TIMES = re.compile(rf"({_CLOCK})(?:-({_CLOCK}|24:00))?")
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """Times that suit: on these weekdays (none is any), wholly within [start, end) since local midnight; without an end
-    they begin exactly at `start`. An end past 24 h is on the next day, whose early hours belong to the day before."""
+    """Times that suit: on these weekdays (none is any), begun within a day of `start` and wholly within [start, end),
+    since local midnight; without an end they begin exactly at `start`. An end past 24 h is on the next day, whose early
+    hours belong to the day before."""
 
     weekdays: frozenset[int]
     start: timedelta = timedelta(0)
@@ -60,8 +61,8 @@ class Preference:
             if self.end is None:
                 if opens - midnight == self.start:
                     return True
-            elif self.start <= opens - midnight < max(self.end, DAY) and closes - midnight <= self.end:
-                return days == 0 or self.end > DAY
+            elif self.start <= opens - midnight < self.start + DAY and closes - midnight <= self.end:
+                return True
         return False
 
 
@@ -112,6 +113,9 @@ def spell_timing(timing: Json, where: str) -> list[str]:
 
 def _spell_times(repeat: Json, where: str) -> Iterator[str]:
     for time in repeat.get("timeOfDay", ()):
+        if time[5:].strip(":0."):
+            text = f"{where}: repeat.timeOfDay is a whole minute, not {time}."
+            raise FhirError("not-supported", text, where, status=400)
         start = _clock(time[:5])
         if "duration" not in repeat:
             yield time[:5]

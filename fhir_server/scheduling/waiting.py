@@ -7,18 +7,26 @@ Who waits is an Appointment with status `waitlist`. A time is offered by holding
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 
 from fhir_server.outcome import CANONICAL, FhirError, Json
-from fhir_server.plan import Claim, Claimed, Matching, Plan, Stored
+from fhir_server.plan import ById, Claim, Claimed, Matching, Plan, Stored
 from fhir_server.scheduling import holds, lifecycle
 from fhir_server.scheduling.availability import span_of
-from fhir_server.scheduling.elements import instant, kind, say, target
-from fhir_server.scheduling.finding import Ask, Bookable, by_actor, codes, load_bookables, select_schedules
-from fhir_server.scheduling.intervals import Interval, intersect, normalize, overlaps
+from fhir_server.scheduling.elements import instant, is_room, kind, say, target, targets
+from fhir_server.scheduling.finding import (
+    Ask,
+    Bookable,
+    by_actor,
+    codes,
+    load_bookables,
+    places_left,
+    select_schedules,
+)
+from fhir_server.scheduling.intervals import Interval, encloses, intersect, normalize, overlaps
 from fhir_server.scheduling.joint import Combination, Team, combine, load_team
 from fhir_server.scheduling.offers import Taken, load_taken, look
 from fhir_server.scheduling.parameters import extensions
@@ -40,7 +48,7 @@ PASSED_MAX = 50
 """The times that are remembered as let pass; older ones are forgotten first."""
 
 LOOKS_MAX = 2_000
-"""The times, free or taken, that are looked at for one who waits."""
+"""The times of a day, free or taken, that are looked at for a wish."""
 
 LAST = 10
 """The rank of who has no priority, behind 1, the highest, to 9."""
@@ -53,8 +61,12 @@ def waits(appointment: Json) -> bool:
 
 def rank(appointment: Json) -> tuple[int, datetime, str]:
     """The place on the list: by priority, then by how long one waits."""
-    since = next((one["valueInstant"] for one in extensions(appointment, SINCE)), None)
-    return appointment.get("priority") or LAST, instant(since) if since else UNKNOWN, appointment["id"]
+    return appointment.get("priority") or LAST, since_of(appointment) or UNKNOWN, appointment["id"]
+
+
+def since_of(appointment: Json) -> datetime | None:
+    """When it joined the list; None if nothing says it."""
+    return next((instant(one["valueInstant"]) for one in extensions(appointment, SINCE)), None)
 
 
 UNKNOWN = instant("9999-12-31T00:00:00Z")
@@ -230,12 +242,14 @@ def patients_of(appointment: Json, policy: Policy) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class Sought:
-    """Who can fulfil a wish: a team if all of several people are wanted, else any of these Schedules."""
+    """Who can fulfil a wish: a team if all of several are wanted, else any of these Schedules. Those `beside` have no
+    Schedule and only need to be free."""
 
     wish: Wish
     ask: Ask
     team: Team | None
     bookables: Sequence[Bookable]
+    beside: tuple[str, ...] = ()
 
 
 def seek(wish: Wish, reach: Interval, policy: Policy) -> Plan[Sought]:
@@ -250,15 +264,50 @@ def seek(wish: Wish, reach: Interval, policy: Policy) -> Plan[Sought]:
         duration_minutes=wish.minutes,
     )
     if wish.people:
-        team = yield from load_team([[person] for person in wish.people], policy)
-        return Sought(wish, ask, team, team.bookables)
+        return (yield from _seek_team(wish, ask, policy))
     selection = yield from select_schedules(ask, policy)
-    return Sought(wish, ask, None, (yield from load_bookables(selection.schedules, policy)))
+    bookables = yield from load_bookables(selection.schedules, policy)
+    return Sought(wish, ask, None, [one for one in bookables if _is_meant(one, wish, policy.base)])
+
+
+def _is_meant(bookable: Bookable, wish: Wish, base: str) -> bool:
+    """Whether it is more than a room or a device, which nobody waits for who does not name it."""
+    actors = list(targets(bookable.calendar.schedule["actor"], base))
+    return any(one in wish.locations or kind(one) not in ("Location", "Device") for one in actors)
+
+
+def _seek_team(wish: Wish, ask: Ask, policy: Policy) -> Plan[Sought]:
+    """The Schedules of all the people and devices, and of the rooms; of a room it is also clear where that is."""
+    rooms = yield from _rooms_of(wish, policy)
+    sites = wish.locations - rooms.keys() or frozenset(site for site in rooms.values() if site)
+    ask = replace(ask, locations=sites)
+    team = yield from load_team([[one] for one in (*wish.people, *rooms)], policy)
+    parts = [picks for picks in team.picks if picks]
+    if not parts or any(kind(one) not in ("Location", "Device") for one in team.idle):
+        return Sought(wish, ask, None, ())
+    return Sought(wish, ask, Team(parts, ()), team.bookables, tuple(team.idle))
+
+
+def _rooms_of(wish: Wish, policy: Policy) -> Plan[Mapping[str, str | None]]:
+    """The rooms among the places, each with what it is part of; one batch, none for no places."""
+    if not wish.locations:
+        return {}
+    found = (yield [ById(wish.locations)])[0]
+    places = {one.id: one.resource for one in found if isinstance(one, Stored) and one.resource}
+    return {
+        f"Location/{id}": target(place.get("partOf"), policy.base)
+        for id, place in sorted(places.items())
+        if is_room(place)
+    }
 
 
 def taken_of(sought: Sought, policy: Policy) -> Plan[Taken]:
-    """What is in the way of it; one batch."""
-    return (yield from load_taken(sought.bookables, sought.ask.start, sought.ask.end, policy.base))
+    """What is in the way of it; one batch, another one for those beside."""
+    taken = yield from load_taken(sought.bookables, sought.ask.start, sought.ask.end, policy.base)
+    if not sought.beside:
+        return taken
+    claims = (yield [Claimed(frozenset(sought.beside), sought.ask.start, sought.ask.end)])[0]
+    return replace(taken, claims={**taken.claims, **by_actor(claims)})
 
 
 def load_patients(
@@ -274,10 +323,15 @@ def load_patients(
 
 
 def fitting(
-    appointment: Json, sought: Sought, taken: Taken, busy: Mapping[str, Sequence[Claim]], now: datetime, policy: Policy
+    appointment: Json,
+    sought: Sought,
+    taken: Taken,
+    free_on: Callable[[date], Sequence[Combination]],
+    busy: Mapping[str, Sequence[Claim]],
+    policy: Policy,
 ) -> Iterator[Combination]:
-    """The free times for who waits, the earliest first: in a period that they ask for, at which they are free
-    themselves, and not over a time that they let pass."""
+    """Of the free times of each day those for who waits, the earliest first: in a period that they ask for, at which
+    they are free themselves, and not over a time that they let pass."""
     patients = patients_of(appointment, policy)
     zone = sought.bookables[0].calendar.zone if sought.bookables else policy.zone
     passed = [span_of(one.get("valuePeriod", {}), zone) for one in extensions(appointment, PASSED)]
@@ -286,18 +340,52 @@ def fitting(
     asked: Sequence[Json] = appointment.get("requestedPeriod") or [{}]
     periods = normalize(span_of(period, zone) for period in asked)
     for window in intersect(periods, [Interval(sought.ask.start, sought.ask.end)]):
-        for each in islice(_looks(sought, window, now, taken), LOOKS_MAX):
-            time = Interval(each.start, each.end)
-            held = each.start >= now + holds.SHORTEST
-            if held and each.left >= max(1, len(patients)) and not any(overlaps(time, other) for other in out):
-                yield each
+        for day in _days(window):
+            for each in free_on(day):
+                time = Interval(each.start, each.end)
+                clear = encloses(window, time) and not any(overlaps(time, other) for other in out)
+                if clear and _has_room(each, sought, taken, patients):
+                    yield each
 
 
-def _looks(sought: Sought, window: Interval, now: datetime, taken: Taken) -> Iterator[Combination]:
-    ask = replace(sought.ask, start=window.start, end=window.end)
-    if sought.team:
-        return combine(sought.team, ask, now, taken)
-    return (Combination(one.start, one.end, (one,)) for one in look(sought.bookables, ask, now, taken))
+def _days(window: Interval) -> Iterator[date]:
+    """The UTC days that the window touches."""
+    first = window.start.date()
+    count = ((window.end - RESOLUTION).date() - first).days + 1
+    return (first + timedelta(days=number) for number in range(count))
+
+
+RESOLUTION = timedelta(milliseconds=1)
+
+
+def free_on(day: date, sought: Sought, taken: Taken, now: datetime, policy: Policy) -> list[Combination]:
+    """The times that begin on a UTC day at which whoever is wanted is free, in order, of the first LOOKS_MAX that their
+    rules offer."""
+    opens = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    closes = opens + timedelta(days=1)
+    start = max(opens, sought.ask.start, now + holds.SHORTEST)
+    end = min(closes + policy.appointment_length_max, sought.ask.end)
+    if not start < min(closes, end):
+        return []
+    ask = replace(sought.ask, start=start, end=end, before=closes)
+    looks = (
+        combine(sought.team, ask, now, taken)
+        if sought.team
+        else (Combination(one.start, one.end, (one,)) for one in look(sought.bookables, ask, now, taken))
+    )
+    return [each for each in islice(looks, LOOKS_MAX) if each.left > 0]
+
+
+def _has_room(each: Combination, sought: Sought, taken: Taken, patients: Collection[str]) -> bool:
+    """Whether there is a place for each of the patients, with those who have no Schedule too."""
+    units = max(1, len(patients))
+    if each.left < units:
+        return False
+    first = each.offers[0].bookable
+    pool, capacity = first.reference, first.calendar.parameters.capacity
+    times = each.start, each.end
+    claims = [Claim(one, *times, "", *times, pool=pool, capacity=capacity, units=units) for one in sought.beside]
+    return not claims or places_left(taken.claims, claims) >= units
 
 
 def offered(appointment: Json, time: Combination, now: datetime, policy: Policy) -> Json:

@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 import httpx
 
 from fhir_server.scheduling import holds
-from tests.clinic import appointment, at, location
+from tests.clinic import REASON, appointment, at, location
 from tests.doors.asking import matches, outcomes, parameters, period, post
 from tests.operations.test_find_slots import find as find_slots
 from tests.operations.test_find_slots import put, starts
@@ -93,3 +93,20 @@ async def test_prefetch_finds_the_free_slots_by_place_and_person(clinic: httpx.A
     nowhere = await clinic.get("/Slot/$prefetch", params={**DAY, "location-string": "Atlantis"})
     assert nowhere.json()["total"] == 0
     assert_outcome(await clinic.get("/Slot/$prefetch"), 400, "required")
+
+
+async def test_a_hold_is_released_by_a_patch_that_says_why(clinic: httpx.AsyncClient) -> None:
+    proposal = matches((await clinic.get("/Appointment/$find", params=DAY)).json())[0]
+    url = f"/Appointment/{proposal['id']}"
+    await clinic.post(f"{url}/$hold")
+    headers = {"content-type": "application/json-patch+json"}
+    off = {"op": "replace", "path": "/status", "value": "cancelled"}
+    assert_outcome(await clinic.patch(url, json=[off], headers=headers), 422, "required", "reason-required")
+    why = {"op": "add", "path": "/cancelationReason", "value": REASON}
+    assert (await clinic.patch(url, json=[off, why], headers=headers)).json()["status"] == "cancelled"
+    assert starts(await find_slots(clinic))[0] == "09:00"
+
+
+async def test_prefetch_refuses_what_is_of_another_type(reader: httpx.AsyncClient) -> None:
+    for name in ("practitioner", "organization", "location-reference"):
+        assert_outcome(await reader.get("/Slot/$prefetch", params={**DAY, name: "Patient/ann"}), 400, "value")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import httpx
+import pytest
 
-from tests.clinic import Json, appointment, at, room, schedule, service
-from tests.doors.asking import matches, outcomes, parameters, post
+from tests.clinic import Json, appointment, at, room, schedule, service, slot
+from tests.doors.asking import matches, outcomes, parameters, post, reference
 from tests.operations.test_find_slots import find as find_slots
 from tests.operations.test_find_slots import put, starts
 from tests.outcomes import assert_outcome
@@ -75,6 +76,38 @@ async def test_cancel_needs_no_body_but_says_that_there_was_no_reason(clinic: ht
     cancelled = (await clinic.post(url)).json()
     assert (cancelled["status"], cancelled["cancelationReason"]["coding"][0]["code"]) == ("cancelled", "not-given")
     assert starts(await find_slots(clinic))[0] == "09:00"
+    other = (await clinic.post("/Appointment", json=appointment())).json()
+    empty = await clinic.post(f"/Appointment/{other['id']}/$cancel", json={"resourceType": "Parameters"})
+    assert empty.json()["cancelationReason"] == cancelled["cancelationReason"]
+
+
+async def test_rescheduled_to_a_start_and_a_schedule(clinic: httpx.AsyncClient) -> None:
+    booked = (await clinic.post("/Appointment", json=appointment())).json()
+    url = f"/Appointment/{booked['id']}/$reschedule"
+    for on, time in (({"valueString": "Schedule/smith-main"}, "10:00"), (reference("Schedule/smith-main"), "11:00")):
+        asked = parameters(("start", {"valueDateTime": at(time)}), ("schedule", on))
+        moved = await post(clinic, url, asked)
+        assert (moved.status_code, moved.json()["id"], moved.json()["start"]) == (200, booked["id"], at(time))
+    taken = appointment(at("09:00"), actors=("Patient/bob", "Practitioner/smith"))
+    assert (await clinic.post("/Appointment", json=taken)).status_code == 201
+    back = await post(clinic, url, parameters(("start", {"valueDateTime": at("09:00")})))
+    assert_outcome(back, 409, "conflict")
+    assert (await clinic.get(f"/Appointment/{booked['id']}")).json()["start"] == at("11:00")
+
+
+async def test_a_contained_slot_says_its_schedule_by_reference(clinic: httpx.AsyncClient) -> None:
+    nowhere = {**slot("s", at("09:00"), at("09:30"), status="busy"), "schedule": {"display": "Dr Smith"}}
+    wanted = appointment(status="proposed", contained=[nowhere], slot=[{"reference": "#s"}])
+    assert_outcome(await post(clinic, "/Appointment/$book", parameters(("appointment", wanted))), 422, "value")
+
+
+@pytest.mark.parametrize("call", ["$hold", "$book"])
+async def test_a_cancelled_appointment_is_neither_held_nor_booked(clinic: httpx.AsyncClient, call: str) -> None:
+    held = (await post(clinic, "/Appointment/$hold", appointment(status="proposed"))).json()
+    for given in (appointment(at("10:00"), status="cancelled"), {**held, "status": "cancelled"}):
+        refused = await post(clinic, f"/Appointment/{call}", parameters(("appointment", given)))
+        assert_outcome(refused, 422, "business-rule", "illegal-transition")
+    assert (await clinic.get(f"/Appointment/{held['id']}")).json()["status"] == "pending"
 
 
 async def test_nothing_free_is_said_in_an_outcome(clinic: httpx.AsyncClient) -> None:

@@ -39,6 +39,16 @@ async def test_a_slot_patched_to_tentative_is_held_and_then_booked_on(clinic: ht
     assert (await clinic.get("/Slot/own")).json()["status"] == "busy"
 
 
+async def test_a_computed_slot_is_held_without_a_version_and_given_back(clinic: httpx.AsyncClient) -> None:
+    held = await patch(clinic, COMPUTED[0], replace("/status", "busy-tentative"))
+    assert (held.status_code, held.json()["status"], held.headers["etag"]) == (200, "busy-tentative", 'W/"1"')
+    other = appointment(actors=("Patient/bob", "Practitioner/smith"))
+    assert_outcome(await clinic.post("/Appointment", json=other), 409, "conflict")
+    free = await patch(clinic, COMPUTED[0], replace("/status", "free"), version=1)
+    assert (free.status_code, holds.expires_of(free.json())) == (200, None)
+    assert (await clinic.post("/Appointment", json=other)).status_code == 201
+
+
 @pytest.mark.parametrize("slots", [COMPUTED, ("Slot/early", "Slot/late")])
 async def test_another_slot_moves_the_appointment_and_the_time_follows(
     clinic: httpx.AsyncClient, slots: tuple[str, str]

@@ -12,7 +12,19 @@ import pytest
 
 from fhir_server.operations._naming import NAMED_MAX
 from fhir_server.operations.find import PLACES_MAX
-from tests.clinic import NOW, TUESDAY, appointment, at, organization, room, schedule
+from tests.clinic import (
+    NOW,
+    TUESDAY,
+    appointment,
+    at,
+    organization,
+    patient,
+    practitioner,
+    role,
+    room,
+    schedule,
+    service,
+)
 from tests.doors.asking import matches, outcomes, parameters, period, post, reference
 from tests.operations.test_find_slots import find as find_slots
 from tests.operations.test_find_slots import put, starts
@@ -73,6 +85,52 @@ async def test_a_room_that_is_asked_for_is_found_and_booked_with_the_practitione
     assert await found(clinic, **elsewhere) == []
 
 
+async def test_schedules_practitioners_and_rooms_are_all_needed(clinic: httpx.AsyncClient) -> None:
+    hours = [{"daysOfWeek": ["tue"], "openingTime": "10:00:00", "closingTime": "11:00:00"}]
+    await put(clinic, room(hoursOfOperation=hours), schedule("room-1", actor=[{"reference": "Location/room-1"}]))
+    await put(clinic, practitioner("jones"))
+    own = {"schedule": "Schedule/smith-main"}
+    for needed in (
+        {**own, "location-reference": "Location/room-1"},
+        {"schedule": ["Schedule/smith-main", "Schedule/room-1"], "practitioner": "Practitioner/smith"},
+    ):
+        proposals = await found(clinic, **needed)
+        assert [one["start"][11:16] for one in proposals] == ["10:00", "10:30"]
+        people = {one["actor"]["reference"] for one in proposals[0]["participant"]}
+        assert {"Practitioner/smith", "Location/room-1"} <= people
+        assert await found(clinic, **{**needed, "practitioner": "Practitioner/jones"}) == []
+
+
+async def test_a_schedule_that_is_for_other_services_is_not_meant(clinic: httpx.AsyncClient) -> None:
+    own = [{"reference": "HealthcareService/consultation"}]
+    await put(clinic, service(), service("surgery"), role(healthcareService=own))
+    asked = {"schedule": "Schedule/smith-main"}
+    assert len(await found(clinic, **asked, **{"service-type-reference": "HealthcareService/consultation"})) == 6
+    assert await found(clinic, **asked, **{"service-type-reference": "HealthcareService/surgery"}) == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "total"),
+    [
+        ({"schedule": "Schedule/none"}, 0),
+        ({"schedule": ["Schedule/smith-main", "Schedule/none"]}, 0),
+        ({"patient-reference": "Patient/none"}, 0),
+        ({"patient-reference": ["Patient/ann", "Patient?identifier=urn:x|1"], "places": 1}, 0),
+        ({"patient-reference": "Patient/gone"}, 0),
+        ({"practitioner": "Practitioner/none"}, 0),
+        ({"practitioner": ["Practitioner/none", "Practitioner/smith"]}, 6),
+    ],
+)
+async def test_what_is_not_here_is_said_and_proposed_is_only_what_can_be_booked(
+    clinic: httpx.AsyncClient, asked: dict[str, Any], total: int
+) -> None:
+    await put(clinic, patient("gone", active=False), schedule(parameters={"capacity": 2}))
+    bundle = (await clinic.get("/Appointment/$find", params={**DAY, **asked})).json()
+    assert bundle["total"] == total
+    [outcome] = outcomes(bundle)
+    assert (outcome["issue"][0]["code"], outcome["issue"][0]["expression"]) == ("not-found", [next(iter(asked))])
+
+
 async def test_what_is_said_of_the_visit_is_passed_on(clinic: httpx.AsyncClient) -> None:
     referral = {"valueIdentifier": {"system": "http://example.org/referrals", "value": "R1"}}
     asked = parameters(
@@ -103,10 +161,16 @@ async def test_what_is_said_of_the_visit_is_passed_on(clinic: httpx.AsyncClient)
         ({**DAY, "places": str(PLACES_MAX + 1)}, 400, "too-costly"),
         ({**DAY, "banana": "1"}, 400, "invalid"),
         ({**DAY, "patient-resource": "x"}, 400, "value"),
+        ({**DAY, "patient-reference": "Practitioner/smith"}, 400, "value"),
+        ({**DAY, "patient-reference": "Practitioner?identifier=1"}, 400, "value"),
+        ({**DAY, "schedule": "Location/main"}, 400, "value"),
+        ({**DAY, "practitioner": [f"p{number}" for number in range(NAMED_MAX + 1)]}, 400, "too-costly"),
+        ({**DAY, "location-string": [f"l{number}" for number in range(NAMED_MAX + 1)]}, 400, "too-costly"),
+        ({**DAY, "patient-reference": [f"p{number}" for number in range(PLACES_MAX + 1)]}, 400, "too-costly"),
     ],
 )
 async def test_what_is_not_a_question_is_refused(
-    reader: httpx.AsyncClient, asked: dict[str, str], status: int, code: str
+    reader: httpx.AsyncClient, asked: dict[str, Any], status: int, code: str
 ) -> None:
     assert_outcome(await reader.get("/Appointment/$find", params=asked), status, code)
 
@@ -143,6 +207,21 @@ async def test_what_asks_for_nothing_or_twice_is_refused(
         assert (bundled.status_code, len(outcomes(bundled.json()))) == (status, 1)
 
 
+@pytest.mark.parametrize("call", ["$hold", "$book"])
+async def test_two_appointments_that_are_named_at_once_are_refused(clinic: httpx.AsyncClient, call: str) -> None:
+    first, second, *_ = [one["id"] for one in await found(clinic, **{"patient-reference": "Patient/ann"})]
+    other = {**appointment(status="proposed"), "id": second}
+    for path, given in (
+        (f"{first}/{call}", ("appt-id", {"valueUri": second})),
+        (f"{first}/{call}", ("appointment", other)),
+        (f"{first}/{call}", ("appointment", {"valueIdentifier": {"value": second}})),
+    ):
+        headers = {"prefer": "reply=resource"}
+        refused = await clinic.post(f"/Appointment/{path}", json=parameters(given), headers=headers)
+        assert_outcome(refused, 400, "invalid")
+    assert (await clinic.get("/Appointment?status=booked,pending")).json()["total"] == 0
+
+
 async def test_an_address_at_which_there_are_too_many_is_refused(client: httpx.AsyncClient) -> None:
     entries = [
         {
@@ -155,3 +234,16 @@ async def test_an_address_at_which_there_are_too_many_is_refused(client: httpx.A
     assert (await client.post("/", json=bundle)).status_code == 200
     asked = {**DAY, "location-string": "Riverside"}
     assert_outcome(await client.get("/Appointment/$find", params=asked), 400, "too-costly")
+
+
+async def test_an_unknown_parameter_is_refused_with_those_that_are_like_it(reader: httpx.AsyncClient) -> None:
+    for unknown, known in (
+        ("location", "location-reference and location-string"),
+        ("service-type", "service-type-reference"),
+        ("startDate", "start"),
+        ("speciality", "specialty and specialties"),
+        ("occurrence-count", ""),
+    ):
+        issue = assert_outcome(await reader.get("/Appointment/$find", params={**DAY, unknown: "x"}), 400, "invalid")
+        hint = f", but {known}" if known else ""
+        assert f"no parameter {unknown}{hint}; it has " in issue["diagnostics"]

@@ -135,6 +135,7 @@ async def test_a9_a_schedule_that_there_is_not_is_named(clinic: httpx.AsyncClien
     [
         (["tue,thu 09:00-10:00"], {"03", "05"}, {"09:00", "09:30"}),
         (["fri"], {"06"}, {"09:00", "09:30", "10:00", "10:30", "11:00", "11:30"}),
+        (["mon"], {"02"}, {"09:00", "09:30", "10:00", "10:30", "11:00", "11:30"}),
         (["10:30"], {"02", "03", "04", "05", "06"}, {"10:30"}),
         (["MORN.early"], set(), set()),
         (["mon 11:00-12:00", "wed MORN.late"], {"02", "04"}, {"09:00", "09:30", "10:00", "10:30", "11:00", "11:30"}),
@@ -172,6 +173,7 @@ async def test_a10_a_timing_says_the_same_and_its_next_link_keeps_it(clinic: htt
         {"repeat": {"when": ["PCM"]}},
         {"event": ["2026-03-03"]},
         {"repeat": {"dayOfWeek": ["tue"], "duration": 1, "durationUnit": "h"}},
+        {"repeat": {"timeOfDay": ["09:00:30"]}},
         {"repeat": {"timeOfDay": ["09:00:00"], "duration": 3, "durationUnit": "d"}},
     ],
 )
@@ -192,6 +194,18 @@ async def test_a10_no_more_preferences_than_the_limit(clinic: httpx.AsyncClient)
     await ask(clinic, when=["mon"] * PREFERENCES_MAX)
     refused = await clinic.get("/Schedule/$find-slots", params={"when": ["mon"] * (PREFERENCES_MAX + 1)})
     assert_outcome(refused, 400, "too-costly")
+
+
+async def test_a10_a_night_belongs_to_the_day_on_which_it_begins(clinic: httpx.AsyncClient) -> None:
+    await put(clinic, role(availableTime=[{"allDay": True}]), schedule(parameters={"duration": 240}))
+    window = {"start": at("00:00", MONDAY), "end": at("00:00", "2026-03-05")}
+
+    async def begins(when: str) -> list[str]:
+        return [slot["start"][8:16] for slot in slots_of(await ask(clinic, when=when, **window))]
+
+    assert await begins("mon 20:00-08:00") == ["02T20:00", "03T00:00", "03T04:00"]
+    assert await begins("tue 20:00-24:00") == ["03T20:00"]
+    assert await begins("tue 16:00-16:00") == ["03T16:00", "03T20:00", "04T00:00", "04T04:00", "04T08:00", "04T12:00"]
 
 
 async def test_a10_preferences_are_by_the_clock_of_the_schedule(clinic: httpx.AsyncClient) -> None:

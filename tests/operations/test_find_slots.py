@@ -194,6 +194,24 @@ async def test_a10_schedules_are_found_by_who_where_and_what(clinic: httpx.Async
     assert await schedules(practitioner="Practitioner/jones", location="Location/main") == set()
 
 
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ("other,checkup", True),
+        ("urn:other|checkup,urn:visits|checkup", True),
+        ("urn:visits|", True),
+        ("|checkup", False),
+        ("other\\,checkup", False),
+    ],
+)
+async def test_a10_codes_are_named_as_in_a_search(clinic: httpx.AsyncClient, wanted: str, found: bool) -> None:
+    concept = {"coding": [{"system": "urn:visits", "code": "checkup"}]}
+    await put(clinic, schedule(serviceType=[concept], specialty=[concept]))
+    for name in ("service-type", "specialty"):
+        assert bool(await find(clinic, **{name: wanted})) is found
+        assert bool(await find(clinic, "/Schedule", **{name: wanted})) is found
+
+
 async def test_post_with_parameters_is_the_same(clinic: httpx.AsyncClient) -> None:
     parameters = [
         {"name": "start", "valueDateTime": DAY["start"]},

@@ -9,14 +9,17 @@ from itertools import count
 from typing import Any
 
 import httpx
+import pytest
 
 from fhir_server.offering import offer_due
 from fhir_server.scheduling import holds, waiting
 from fhir_server.scheduling.parameters import extensions
 from fhir_server.scheduling.policy import Intent
-from fhir_server.store import Store
+from fhir_server.store import Store, counted
 from fhir_server.writing import write
-from tests.clinic import NOW, REASON, appointment, appointment_response, at, patient, role
+from tests.clinic import NOW, REASON, appointment, appointment_response, at, patient, role, room, schedule, slot
+from tests.operations.test_find_slots import put
+from tests.operations.test_joint import rooms, staff
 from tests.outcomes import assert_outcome
 
 SetClock = Callable[[datetime], None]
@@ -160,6 +163,88 @@ async def test_b10_an_offer_that_is_let_pass_goes_on_to_the_next_and_does_not_co
     assert [(await read(clinic, id))["status"] for id in (first, second)] == ["waitlist", "waitlist"]
 
 
+@pytest.mark.parametrize("way", ["delete", "cancel", "leave", "mistake"])
+async def test_b10_whoever_leaves_with_an_offer_leaves_the_time_to_the_next(
+    clinic: httpx.AsyncClient, store: Store, way: str
+) -> None:
+    await with_patients(clinic, "cleo")
+    booked = await book(clinic)
+    first, second = await join(clinic, "bob"), await join(clinic, "cleo")
+    await cancel(clinic, booked)
+    offered = await read(clinic, first)
+    if way == "delete":
+        assert (await clinic.delete(f"/Appointment/{first}")).status_code == 204
+    elif way == "cancel":
+        await cancel(clinic, first)
+    else:
+        status = "proposed" if way == "leave" else "entered-in-error"
+        left = await clinic.put(f"/Appointment/{first}", json={**offered, "status": status})
+        assert (left.status_code, left.json()["status"]) == (200, status)
+        assert not extensions(left.json(), waiting.SINCE)
+    assert (await stored(store, second))["status"] == "pending"
+
+
+async def test_b10_staff_change_what_is_offered_and_book_who_waits(clinic: httpx.AsyncClient) -> None:
+    booked = await book(clinic)
+    id = await join(clinic, "bob")
+    await cancel(clinic, booked)
+    offered = await read(clinic, id)
+    later = {name: value for name, value in offered.items() if name != "slot"} | {
+        "start": at("10:00"),
+        "end": at("10:30"),
+    }
+    moved = (await clinic.put(f"/Appointment/{id}", json=later)).json()
+    assert (moved["status"], holds.expires_of(moved)) == ("pending", holds.expires_of(offered))
+    agreed = appointment_response(appointment={"reference": f"Appointment/{id}"}, actor={"reference": "Patient/bob"})
+    assert (await clinic.post("/AppointmentResponse", json=agreed)).status_code == 201
+    assert (await read(clinic, id))["status"] == "booked"
+    other = await join(clinic, "ann", period={"start": at("08:00"), "end": at("08:30")})
+    given = {**(await read(clinic, other)), "status": "booked", **ELEVEN}
+    put_in = await clinic.put(f"/Appointment/{other}", json=given)
+    assert (put_in.status_code, put_in.json()["status"]) == (200, "booked")
+    assert not extensions(put_in.json(), waiting.SINCE)
+
+
+async def test_b10_a_patient_who_asks_for_another_time_can_still_accept(clinic: httpx.AsyncClient) -> None:
+    booked = await book(clinic)
+    id = await join(clinic, "bob")
+    await cancel(clinic, booked)
+    said = appointment_response(appointment={"reference": f"Appointment/{id}"}, actor={"reference": "Patient/bob"})
+    asked = {**said, "participantStatus": "tentative", **ELEVEN}
+    assert (await clinic.post("/AppointmentResponse", json=asked)).status_code == 201
+    assert (await read(clinic, id))["start"] == at("09:00")
+    assert (await clinic.post("/AppointmentResponse", json=said)).status_code == 201
+    assert (await read(clinic, id))["status"] == "booked"
+
+
+async def test_b10_whoever_declined_to_take_part_is_not_waited_for(clinic: httpx.AsyncClient) -> None:
+    await with_patients(clinic, "cleo")
+    booked = await book(clinic)
+    id = await join(clinic, "bob", "Practitioner/smith", "Practitioner/jones")
+    said = appointment_response(appointment={"reference": f"Appointment/{id}"})
+    declined = {**said, "actor": {"reference": "Practitioner/jones"}, "participantStatus": "declined"}
+    assert (await clinic.post("/AppointmentResponse", json=declined)).status_code == 201
+    await cancel(clinic, booked)
+    assert (await clinic.post("/AppointmentResponse", json={**said, "actor": {"reference": "Patient/bob"}})).is_success
+    assert (await read(clinic, id))["status"] == "booked"
+
+
+async def test_b10_what_can_become_of_an_offer_is_told(clinic: httpx.AsyncClient) -> None:
+    booked = await book(clinic)
+    id = await join(clinic, "bob")
+
+    async def moves() -> dict[str, bool]:
+        said = (await clinic.get(f"/Appointment/{id}/$transitions")).json()["parameter"]
+        parts = [{part["name"]: part for part in one["part"]} for one in said if one["name"] == "transition"]
+        return {part["code"]["valueCode"]: part["allowed"]["valueBoolean"] for part in parts}
+
+    waits = await moves()
+    assert (waits["cancelled"], waits["booked"], waits["pending"]) == (True, False, False)
+    await cancel(clinic, booked)
+    assert {name: allowed for name, allowed in (await moves()).items() if not allowed} == {}
+    assert (await read(clinic, id))["status"] == "pending"
+
+
 async def test_b10_an_offer_can_be_neither_renewed_nor_taken_from_the_list(clinic: httpx.AsyncClient) -> None:
     booked = await book(clinic)
     id = await join(clinic, "bob")
@@ -205,6 +290,55 @@ async def test_b10_time_that_comes_free_in_any_way_is_offered(
     assert (await stored(store, early))["status"] == "waitlist"
     await look(clinic)
     assert (await stored(store, early))["start"] == at("08:00")
+
+
+async def test_b10_a_place_of_a_group_that_comes_free_is_offered(clinic: httpx.AsyncClient, store: Store) -> None:
+    await with_patients(clinic, "cleo", "dora", "eve")
+    await put(clinic, schedule(parameters={"duration": 30, "capacity": 2}))
+    booked = [await book(clinic, one) for one in ("Patient/ann", "Patient/bob")]
+    both = await join(clinic, "cleo", "Patient/dora", "Practitioner/smith", priority=1)
+    alone = await join(clinic, "eve")
+    await cancel(clinic, booked[0])
+    assert [(await stored(store, id))["status"] for id in (both, alone)] == ["waitlist", "pending"]
+    assert (await clinic.post(f"/Appointment/{alone}/$release")).is_success
+    await cancel(clinic, booked[1])
+    offered = await stored(store, both)
+    assert (offered["status"], [one["status"] for one in offered["participant"]]) == (
+        "pending",
+        ["needs-action", "needs-action", "accepted"],
+    )
+
+
+async def test_b10_a_slot_of_an_ehr_that_is_free_again_is_offered(clinic: httpx.AsyncClient, store: Store) -> None:
+    await put(clinic, slot(status="busy"))
+    id = await join(clinic, "bob", period={"start": at("18:00"), "end": at("18:30")})
+    await put(clinic, slot())
+    offered = await stored(store, id)
+    assert (offered["status"], offered["slot"]) == ("pending", [{"reference": "Slot/published"}])
+
+
+async def test_b10_who_waits_for_what_is_past_or_elsewhere_stands_in_nobodys_way(
+    clinic: httpx.AsyncClient, store: Store, set_clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fhir_server.offering.LISTED_MAX", 2)
+    await with_patients(clinic, "cleo", "dora", "eve", "finn")
+    past = {"start": "2026-02-01", "end": "2026-02-02"}
+    for name in ("ann", "bob"):
+        await join(clinic, name, period=past)
+    booked = await book(clinic)
+    first = await join(clinic, "cleo", period={"start": "2026-03-03", "end": "2026-03-03"})
+    await cancel(clinic, booked)
+    assert (await stored(store, first))["status"] == "pending"
+    for minute, name in enumerate(("dora", "eve"), 1):
+        set_clock(NOW + timedelta(minutes=minute))
+        await join(clinic, name, "Practitioner/nobody", period=ELEVEN)
+    set_clock(NOW + timedelta(minutes=3))
+    behind = await join(clinic, "finn", period=ELEVEN)
+    looks = 0
+    while (await stored(store, behind))["status"] == "waitlist" and looks < 4:
+        await look(clinic)
+        looks += 1
+    assert (await stored(store, behind))["status"] == "pending"
 
 
 async def test_b10_joining_the_list_needs_no_time_and_a_wanted_time_is_a_period(clinic: httpx.AsyncClient) -> None:
@@ -256,6 +390,37 @@ async def test_b10_whoever_waits_for_a_place_or_a_length_gets_what_fits(
     assert [one["actor"]["reference"] for one in released["participant"]] == ["Patient/bob", "Location/main"]
 
 
+@pytest.mark.parametrize("scheduled", [True, False])
+async def test_b10_whoever_waits_for_a_practitioner_and_a_room_gets_both(
+    clinic: httpx.AsyncClient, store: Store, scheduled: bool
+) -> None:
+    await with_patients(clinic, "cleo")
+    await staff(clinic, "jones")
+    await (rooms(clinic, "room-1") if scheduled else put(clinic, room()))
+    for start in ("09:00", "09:30", "10:00", "10:30"):
+        taken = appointment(at(start), actors=("Patient/cleo", "Practitioner/jones", "Location/room-1"))
+        assert (await clinic.post("/Appointment", json=taken)).status_code == 201
+    morning = {"start": at("09:00"), "end": at("12:00")}
+    both = await join(clinic, "bob", "Practitioner/smith", "Location/room-1", period=morning)
+    await look(clinic)
+    offered = await stored(store, both)
+    assert (offered["status"], offered["start"]) == ("pending", at("11:00"))
+    assert len(offered["slot"]) == 1 + scheduled
+    nobody = await clinic.post("/Appointment", json=appointment(at("11:00"), actors=("Patient/ann", "Location/room-1")))
+    assert nobody.status_code in (409, 422)
+
+
+async def test_b10_nobody_is_offered_a_room_alone_that_they_did_not_name(
+    clinic: httpx.AsyncClient, store: Store
+) -> None:
+    await rooms(clinic, "room-1")
+    early = {"start": at("08:00"), "end": at("09:00")}
+    anybody = await join(clinic, "bob", "Location/main", period=early)
+    named = await join(clinic, "ann", "Location/room-1", period=early)
+    await look(clinic)
+    assert [(await stored(store, id))["status"] for id in (anybody, named)] == ["waitlist", "pending"]
+
+
 async def test_b10_what_is_past_or_about_to_begin_is_not_offered(
     clinic: httpx.AsyncClient, store: Store, set_clock: SetClock
 ) -> None:
@@ -280,13 +445,43 @@ async def test_b10_two_servers_never_offer_a_time_twice(
     assert sorted(found) == ["pending", "waitlist", "waitlist"]
 
 
-async def test_b10_a_booking_that_frees_nothing_does_not_read_the_list(clinic: httpx.AsyncClient) -> None:
-    freed = clinic.app.state.server.freed  # type: ignore[attr-defined]
+async def test_b10_two_servers_never_offer_two_times_to_one_patient(
+    clinic: httpx.AsyncClient, client_with: Callable[..., Awaitable[httpx.AsyncClient]], store: Store
+) -> None:
+    other = await client_with(waitlist_offer_minutes=90)
+    early, late = await book(clinic), await book(clinic, start=at("11:00"))
+    ids = await join(clinic, "bob"), await join(clinic, "bob", period=ELEVEN)
+    for _ in range(3):
+        await asyncio.gather(cancel(clinic, early), cancel(other, late))
+        assert sorted([(await stored(store, id))["status"] for id in ids]) == ["pending", "waitlist"]
+        early, late = await give_back(clinic, ids)
+
+
+async def give_back(client: httpx.AsyncClient, ids: tuple[str, str]) -> tuple[str, str]:
+    """Both leave the list and join it anew, and their times are booked again."""
+    for id in ids:
+        await client.delete(f"/Appointment/{id}")
+    booked = await book(client), await book(client, start=at("11:00"))
+    for id, period in zip(ids, (TUESDAY_MORNING, ELEVEN), strict=True):
+        joined = await client.put(f"/Appointment/{id}", json={**wish("bob", period=period), "id": id})
+        assert joined.status_code == 201
+    return booked
+
+
+async def test_b10_a_write_that_frees_nothing_does_not_read_the_list(clinic: httpx.AsyncClient) -> None:
     id = await book(clinic)
-    noted = await read(clinic, id)
-    await clinic.put(f"/Appointment/{id}", json={**noted, "comment": "By the window"})
-    await clinic.put(f"/Appointment/{id}", json={**noted, "status": "arrived"})
-    assert freed.times == ()
+    known = await read(clinic, id)
+
+    async def finds(**changed: Any) -> int:
+        with counted() as commands:
+            assert (await clinic.put(f"/Appointment/{id}", json={**known, **changed})).is_success
+        return commands.count("find")
+
+    nobody = await finds(comment="By the window")
+    await join(clinic, "bob")
+    assert await finds(comment="At the door") == nobody == 2
+    looked = await finds(status="cancelled", cancelationReason=REASON)
+    assert looked > nobody + 2
 
 
 async def test_b10_an_offer_is_made_also_if_the_process_ended_right_after_the_cancellation(

@@ -65,6 +65,7 @@ ELEMENTS: dict[str, dict[str, str]] = {
         "priority": "priority number",
         "reason-code": "reasonCode CodeableConcept",
         "reason-reference": "reasonReference Reference",
+        "requested-period": "requestedPeriod Period",
         "slot": "slot Reference",
         "status": "status code http://hl7.org/fhir/appointmentstatus",
         "supporting-info": "supportingInformation Reference",
