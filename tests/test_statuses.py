@@ -97,7 +97,8 @@ async def test_l2_only_the_moves_of_an_encounter_are_possible(clinic: httpx.Asyn
 
 async def test_b7_a_cancellation_needs_a_reason(clinic: httpx.AsyncClient, booked: dict[str, Any]) -> None:
     assert_outcome(await move(clinic, booked, "cancelled"), 422, "required", "reason-required")
-    without = await clinic.post(f"/Appointment/{booked['id']}/$cancel", json={"resourceType": "Parameters"})
+    comment = {"resourceType": "Parameters", "parameter": [{"name": "comment", "valueString": "By phone"}]}
+    without = await clinic.post(f"/Appointment/{booked['id']}/$cancel", json=comment)
     assert_outcome(without, 400, "required")
     assert (await move(clinic, booked, "cancelled", cancelationReason=REASON)).status_code == 200
     assert "09:00" in starts(await find(clinic))

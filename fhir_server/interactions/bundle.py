@@ -15,6 +15,7 @@ from fhir_server.definitions import Interaction, Request, ResourceDefinition, Re
 from fhir_server.interactions import create, delete, patch, update
 from fhir_server.interactions.create import replay_of, version_url
 from fhir_server.interactions.entries import Entry, read_entries, type_and_id
+from fhir_server.interactions.intent import intent_of
 from fhir_server.interactions.linking import Step, link
 from fhir_server.interactions.preference import preference
 from fhir_server.outcome import FhirError, Issue, Json, operation_outcome
@@ -151,7 +152,9 @@ async def _transact(server: Server, request: Request, entries: Sequence[Entry]) 
         return _in_order(await link(server, steps))
 
     replay, seconds = replay_of(request), server.settings.transaction_deadline_seconds
-    written = await write_all(server, ask, who=request.principal, replay=replay, deadline_seconds=seconds)
+    written = await write_all(
+        server, ask, who=request.principal, intent=intent_of(request), replay=replay, deadline_seconds=seconds
+    )
     by_place: dict[str, list[Written]] = {}
     for each in written:
         by_place.setdefault(each.where, []).append(each)

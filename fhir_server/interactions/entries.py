@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from fhir_server.definitions import Request
+from fhir_server.interactions.intent import TOKEN_HEADER
 from fhir_server.interactions.pairs import read_pairs
 from fhir_server.outcome import FhirError, Json
 from fhir_server.scheduling.elements import instant
@@ -22,7 +23,7 @@ HEADERS: Mapping[str, str] = {
 }
 """The elements of an entry's request that stand for headers."""
 
-INHERITED = frozenset({"prefer", "accept"})
+INHERITED = frozenset({"prefer", "accept", TOKEN_HEADER})
 """Headers of the Bundle that count for its entries."""
 
 

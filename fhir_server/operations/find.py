@@ -55,6 +55,9 @@ CODED: Mapping[str, tuple[str, ...]] = {
 
 NOTHING = Issue("informational", "Nothing is free in this period for what was asked.", severity="information")
 
+MEANING = {"location-string": "location-reference"}
+"""The parameters that name the same as another one by other means."""
+
 PLACES_MAX = 100
 """Places that one search may ask for."""
 
@@ -175,7 +178,7 @@ async def _read(server: Server, arguments: Arguments) -> _Question:
         Occasion(here["patient-reference"], start, end, _more(coded["reason"], arguments)),
         places,
         named.missing,
-        any(name in TOGETHER or not here[name] for name in named.missing),
+        any(name in TOGETHER or not here[MEANING.get(name, name)] for name in named.missing),
     )
 
 
@@ -195,10 +198,12 @@ async def _name(server: Server, arguments: Arguments, texts: Mapping[str, Sequen
     described = await _known(server, arguments)
     found["patient-reference"] += [[one] for one in described]
     if arguments["location-string"]:
-        found["location-reference"].append(await locations_at(server, arguments["location-string"]))
+        found["location-string"] = [await locations_at(server, arguments["location-string"])]
     resources = await _active(server, [one for those in found.values() for each in those for one in each])
+    here = {name: [one for one in merge(those) if one in resources] for name, those in found.items()}
+    here |= {name: merge([here[name], here.get(other, ())]) for other, name in MEANING.items()}
     return _Named(
-        {name: [one for one in merge(those) if one in resources] for name, those in found.items()},
+        here,
         resources,
         described,
         [name for name, those in found.items() if any(not each or not resources.keys() >= set(each) for each in those)],

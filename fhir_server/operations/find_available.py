@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 
 from fhir_server.definitions import Operation, Parameter, Request, Response
@@ -27,8 +28,10 @@ async def find_available(server: Server, request: Request) -> Response:
     arguments = read_arguments(OPERATION, request)
     day = _day(arguments)
     start, end = _window(server, arguments, day)
-    ask = read_ask(server, request, arguments, start, end)
     refuse_window(start, end, server.policy)
+    ask = read_ask(server, request, arguments, start, end)
+    if day is not None:
+        ask = replace(ask, end=end + server.policy.appointment_length_max, before=end)
     found = await server.store.run(_find(ask, day, server.now(), server.policy))
     answer: Json = {"resourceType": "Parameters"}
     return Response(200, answer | ({"parameter": found} if found else {}))

@@ -7,6 +7,7 @@ from fhir_server.interactions.create import replay_of
 from fhir_server.interactions.intent import intent_of
 from fhir_server.interactions.read import existing
 from fhir_server.interactions.update import refuse_mismatch
+from fhir_server.operations._free_time import read_reference
 from fhir_server.operations._intending import BY, OVERRIDING, REASON, TOKEN, intending
 from fhir_server.operations.arguments import Arguments, read_arguments
 from fhir_server.operations.reschedule import refuse_unmovable
@@ -14,7 +15,6 @@ from fhir_server.operations.series import SCOPE, change_series, chosen_of
 from fhir_server.outcome import FhirError, Issue, Json
 from fhir_server.plan import Stored
 from fhir_server.scheduling import moving
-from fhir_server.scheduling.elements import target
 from fhir_server.scheduling.policy import Intent
 from fhir_server.scheduling.series import SCOPES
 from fhir_server.writing import Server, write
@@ -32,7 +32,7 @@ async def reassign(server: Server, request: Request) -> Response:
     """200 with the Appointment, given to the first of the candidates who can take it; the refusals of all of them if
     nobody can, and then nothing has changed."""
     arguments = read_arguments(OPERATION, request)
-    pool = [_local(server, one, "to") for one in arguments["to"]]
+    pool = [read_reference(one, None, "to", server.base) for one in arguments["to"]]
     if len(pool) > POOL_MAX:
         raise FhirError("too-costly", f"At most {POOL_MAX} candidates can be given.", "to")
     intent = intending(intent_of(request), arguments)
@@ -51,7 +51,7 @@ async def reassign(server: Server, request: Request) -> Response:
 
 async def _reassign_to(server: Server, request: Request, arguments: Arguments, comer: str, intent: Intent) -> Response:
     id = str(request.id)
-    leaver = next((_local(server, one, "from") for one in arguments["from"]), None)
+    leaver = next((read_reference(one, None, "from", server.base) for one in arguments["from"]), None)
     comment = next(iter(arguments["comment"]), None)
 
     def edit(known: Json) -> Json:
@@ -71,13 +71,6 @@ async def _reassign_to(server: Server, request: Request, arguments: Arguments, c
         server, "Appointment", id, propose, who=request.principal, intent=intent, replay=replay_of(request)
     )
     return Response(written.status, written.stored.resource, versioned=True)
-
-
-def _local(server: Server, literal: str, name: str) -> str:
-    found = target({"reference": literal}, server.base)
-    if found is None:
-        raise FhirError("value", f"{name}: a reference to this server is needed, like Practitioner/1.", name)
-    return found
 
 
 def _about(comer: str, issue: Issue) -> Issue:

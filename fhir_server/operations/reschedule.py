@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from fhir_server.definitions import Operation, Parameter, Request, Response
@@ -11,13 +11,15 @@ from fhir_server.interactions.intent import intent_of
 from fhir_server.interactions.read import existing
 from fhir_server.interactions.update import refuse_mismatch
 from fhir_server.operations._asking import TEXTS
+from fhir_server.operations._free_time import read_reference
 from fhir_server.operations._intending import BY, OVERRIDING, REASON, TOKEN, intending
 from fhir_server.operations.arguments import Arguments, read_arguments
 from fhir_server.operations.series import SCOPE, Edit, chosen_of, move_series
 from fhir_server.outcome import FhirError, Json
 from fhir_server.plan import Stored
 from fhir_server.scheduling import moving, slots
-from fhir_server.scheduling.elements import instant, say, target
+from fhir_server.scheduling.elements import instant, kind, say, target
+from fhir_server.scheduling.finding import refuse_far
 from fhir_server.scheduling.series import SCOPES
 from fhir_server.writing import Server, write
 
@@ -62,7 +64,7 @@ def _refuse_unclear(arguments: Arguments) -> None:
         raise FhirError("required", "Give either start or slot.", "Parameters.parameter.where(name='start')")
     if arguments["end"] and arguments["minutes"]:
         raise FhirError("invalid", "Give end or minutes, not both.", "Parameters.parameter.where(name='end')")
-    people = [name for name in ("practitioner", "location") if arguments[name]]
+    people = [name for name in COMING if arguments[name]]
     for name in ("slot", "schedule"):
         if arguments[name] and people:
             text = f"{name} says who is wanted: leave out {' and '.join(people)}."
@@ -78,6 +80,7 @@ def _refuse_unclear(arguments: Arguments) -> None:
 def _times(known: Json, arguments: Arguments) -> tuple[datetime, datetime]:
     """The new start and end; as long as before, if nothing says how long."""
     start: datetime = arguments["start"][0]
+    refuse_far(start, start, "start")
     if arguments["end"]:
         return start, arguments["end"][0]
     if arguments["minutes"]:
@@ -121,13 +124,28 @@ def _slots_on(server: Server, arguments: Arguments, start: datetime, end: dateti
     return found
 
 
+COMING: Mapping[str, tuple[str, ...]] = {
+    "practitioner": ("Practitioner", "PractitionerRole"),
+    "location": ("Location",),
+}
+"""The parameters that say who comes, and of what type that is."""
+
+
+def _comer(server: Server, name: str, literal: str) -> str:
+    comer = read_reference(literal, None, name, server.base)
+    if kind(comer) not in COMING[name]:
+        raise FhirError("value", f"{name}: {literal} is no {' or '.join(COMING[name])}.", name)
+    return comer
+
+
 def _also(server: Server, arguments: Arguments) -> Edit:
     """What else becomes of the Appointment: who is wanted, and what is said about it."""
 
+    comers = [_comer(server, name, one) for name in COMING for one in arguments[name]]
+
     def edit(known: Json) -> Json:
-        for name in ("practitioner", "location"):
-            for comer in arguments[name]:
-                known = moving.reassign(known, None, comer, server.base)
+        for comer in comers:
+            known = moving.reassign(known, None, comer, server.base)
         comment = next(iter(arguments["comment"]), None)
         return {**known, "comment": comment} if comment else known
 

@@ -46,7 +46,7 @@ async def transitions(server: Server, request: Request) -> Response:
     terms = await _terms(server, stored, intent)
     found = [await _status(server, stored, status, intent, terms) for status in lifecycle.APPOINTMENT[known["status"]]]
     if known["status"] in MOVABLE and "start" in known:
-        found.append(_reschedule(server, known, intent, terms))
+        found.append(await _reschedule(server, stored, intent, terms))
     found += await _join(server, id, known)
     said: list[Json] = [{"name": "status", "valueCode": known["status"]}]
     if terms.contact:
@@ -58,7 +58,7 @@ async def transitions(server: Server, request: Request) -> Response:
 async def _terms(server: Server, stored: Stored, intent: Intent) -> Terms:
     """What binds a patient; staff nothing does."""
     known = stored.resource or {}
-    if known["status"] not in policies.BOUND or "start" not in known:
+    if not policies.is_bound(known):
         return Terms()
     change = Change("Appointment", stored.id, stored, known, server.now(), server.policy, stored.id, intent)
     terms: Terms = await server.store.run(policies.load_terms(change, known))
@@ -71,22 +71,29 @@ async def _status(server: Server, stored: Stored, status: str, intent: Intent, t
     bare = {name: value for name, value in known.items() if name != "cancelationReason"}
     reason = {"cancelationReason": {"coding": [{"system": reasons.HL7, "code": "other"}]}}
     wanted = {**bare, "status": status, **(reason if status == "cancelled" else {})}
-    refused = None
-    try:
-        await rehearse(server, Asked("Appointment", stored.id, lambda _: wanted), intent)
-    except FhirError as error:
-        if error.status >= 500:
-            raise
-        refused = error.issues[0]
+    refused = await _refusal(server, stored, wanted, intent)
     since = None
     if status == "noshow" and "start" in known and server.policy.noshow_waits_for_join_window:
         since = instant(known["start"]) + timedelta(minutes=server.policy.join_window_after_minutes)
     return Transition(status, refused, since, terms.cancel_until if status == "cancelled" else None)
 
 
-def _reschedule(server: Server, known: Json, intent: Intent, terms: Terms) -> Transition:
+async def _refusal(server: Server, stored: Stored, wanted: Json, intent: Intent) -> Issue | None:
+    """Why the Appointment cannot be written like that."""
+    try:
+        await rehearse(server, Asked("Appointment", stored.id, lambda _: wanted), intent)
+    except FhirError as error:
+        if error.status >= 500:
+            raise
+        return error.issues[0]
+    return None
+
+
+async def _reschedule(server: Server, stored: Stored, intent: Intent, terms: Terms) -> Transition:
+    """A move, as far as it does not depend on where to."""
+    known = stored.resource or {}
     moves = policies.moves_of(known)
-    refused = terms.refuse_move(moves, server.now()) if intent.by == PATIENT else None
+    refused = terms.refuse_move(moves, server.now()) or await _refusal(server, stored, known, intent)
     left = max(terms.moves_max - moves, 0) if terms.moves_max is not None else None
     return Transition("reschedule", refused, until=terms.move_until, left=left)
 

@@ -18,6 +18,7 @@ from fhir_server.resources._shared import (
     token,
 )
 from fhir_server.scheduling import booking
+from fhir_server.scheduling.holds import hold_problems
 from fhir_server.scheduling.recurrence import template_problems
 from fhir_server.scheduling.series import ORIGINATING, series_problems
 from fhir_server.scheduling.waiting import SINCE
@@ -188,6 +189,15 @@ ROW = ResourceDefinition(
         reference("supporting-info", "Appointment.supportingInformation", "Information to support the appointment"),
         WAITING_SINCE,
     ),
-    invariants=(_app_1, _app_2, _app_3, _app_4, _start_not_after_end, template_problems, series_problems),
+    invariants=(
+        _app_1,
+        _app_2,
+        _app_3,
+        _app_4,
+        _start_not_after_end,
+        hold_problems,
+        template_problems,
+        series_problems,
+    ),
     rules=booking.decide,
 )

@@ -10,6 +10,7 @@ from fhir_server.resources import _free_slots
 from fhir_server.resources._shared import date, hold_expires, out_of_order, reference, token
 from fhir_server.scheduling import published
 from fhir_server.scheduling.finding import read_slot
+from fhir_server.scheduling.holds import hold_problems
 
 
 def _start_before_end(resource: Json) -> Sequence[Issue]:
@@ -35,7 +36,7 @@ ROW = ResourceDefinition(
         date("start", "Slot.start", "When the slot starts"),
         token("status", "Slot.status", "Whether the slot is free or busy, and how", system="slotstatus"),
     ),
-    invariants=(_start_before_end,),
+    invariants=(_start_before_end, hold_problems),
     rules=published.decide,
     computed=Computed(read_slot, _free_slots.search, _free_slots.HIDDEN),
 )

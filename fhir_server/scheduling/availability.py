@@ -42,8 +42,8 @@ class Calendar:
 
     `roles` are the PractitionerRoles that are its actors, or of a Practitioner that is; `services` the
     HealthcareServices that are its actors, else those the roles name; `locations` its Location actors, else
-    the roles' locations, else those of its Device actors, and their partOf parents; `organizations` those that manage
-    it.
+    the roles' locations, else those of its Device actors, else those of its services if it has no role, and their partOf
+    parents; `organizations` those that manage it.
     """
 
     schedule: Json

@@ -49,6 +49,7 @@ def decide(change: Change) -> Plan[Decision]:
     after = change.after
     version = change.before.version if change.before else 0
     owner = f"Appointment/{change.id}"
+    holds.refuse_stranger(change, before)
     if after is None:
         freed = yield from _free_slots(_slots_held(before, change), owner, change)
         ended = yield from encounters.follow_appointment(change, before, None)
@@ -163,8 +164,7 @@ def _book(
         yield from refuse(visit, chosen, wanted, standing)
     told = provenance.record(change, problems)
     visit = _unconfirmed(visit, chosen)
-    full = crowded(unheld, taken)
-    wanted = tuple(replace(claim, forced=claim in full) for claim in wanted)
+    wanted = overrides.force(wanted, crowded(unheld, taken), taken)
     writes = _take_slots(visit, chosen, taken)
     on = [f"Slot/{one.slot_id}" for one in chosen if one.slot_id]
     left = [one for one in _slots_held(before, change) if one not in on]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from fhir_server.outcome import Issue, Json
 from fhir_server.plan import ById, Claim, Load, Matching, Plan, Stored
@@ -12,7 +12,7 @@ from fhir_server.scheduling import holds, slots
 from fhir_server.scheduling.elements import claimed_as, instant, is_computed, kind, say, target, targets
 from fhir_server.scheduling.finding import Bookable, claims_together, codes, places_of
 from fhir_server.scheduling.policy import Policy
-from fhir_server.scheduling.visit import Chosen, Participant, Visit, problem, read_participants, slots_of
+from fhir_server.scheduling.visit import Chosen, Participant, Visit, problem, read_participants, slots_of, time_of_slot
 
 
 def load_named(visit: Visit) -> Plan[tuple[dict[str, Json], dict[str, Stored], Sequence[Stored]]]:
@@ -68,21 +68,13 @@ def at_slots(visit: Visit, stored: Mapping[str, Stored]) -> Json:
         return visit.resource
     if (instant(former["start"]), instant(former["end"])) != (visit.start, visit.end):
         return visit.resource
-    spans = [_span_of(reference, stored.get(reference)) for reference in visit.slots]
+    spans = [time_of_slot(reference, stored.get(reference)) for reference in visit.slots]
     if any(span is None for span in spans):
         return visit.resource
     start, end = min(span[0] for span in spans if span), max(span[1] for span in spans if span)
     if (start, end) == (visit.start, visit.end):
         return visit.resource
     return {**visit.resource, "start": say(start), "end": say(end)}
-
-
-def _span_of(reference: str, stored: Stored | None) -> tuple[datetime, datetime] | None:
-    """The time of a Slot, as it is stored or as its id says; None if it is no Slot here."""
-    if stored and stored.resource:
-        return instant(stored.resource["start"]), instant(stored.resource["end"])
-    parsed = slots.parse_slot_id(reference.partition("/")[2])
-    return (parsed[1], parsed[1] + timedelta(minutes=parsed[2])) if parsed else None
 
 
 def choose(

@@ -122,18 +122,18 @@ def _by_actor(actors: Iterable[str], policy: Policy) -> Matching:
 def _actor_groups(ask: Ask, base: str) -> Plan[list[set[str]]]:
     """For each kind of reference asked for, the actors of which a Schedule must have one: the people, roles, rooms and
     services that belong to it."""
+    places = yield from _places_in(ask.locations)
     loads: dict[str, list[Load]] = {}
     if ask.practitioners:
         loads["practitioner"] = [Matching("PractitionerRole", {"practitioner": ask.practitioners})]
-    if ask.locations:
+    if places:
         loads["location"] = [
-            Matching("PractitionerRole", {"location": ask.locations}),
-            Matching("Location", {"partof": ask.locations}),
+            Matching(type, {"location": places}) for type in ("PractitionerRole", "HealthcareService", "Device")
         ]
     if ask.organizations:
         loads["organization"] = [
             Matching(type, {"organization": ask.organizations})
-            for type in ("PractitionerRole", "Location", "HealthcareService")
+            for type in ("PractitionerRole", "Location", "HealthcareService", "Device")
         ]
     if ask.services:
         loads["service"] = [Matching("PractitionerRole", {"service": ask.services})]
@@ -142,13 +142,26 @@ def _actor_groups(ask: Ask, base: str) -> Plan[list[set[str]]]:
     groups = [set(ask.actors)] if ask.actors else []
     given = {
         "practitioner": ask.practitioners,
-        "location": ask.locations,
+        "location": places,
         "organization": ask.organizations,
         "service": ask.services,
     }
     for name, each in loads.items():
         groups.append(set(given[name]).union(*(_references(next(found), base) for _ in each)))
     return groups
+
+
+PARTS_DEEP = 2
+"""How many levels of Locations inside Locations are looked at."""
+
+
+def _places_in(locations: frozenset[str]) -> Plan[frozenset[str]]:
+    """The Locations with what is inside them, in a batch for each level."""
+    places = locations
+    for _ in range(PARTS_DEEP if locations else 0):
+        parts = (yield [Matching("Location", {"partof": places})])[0]
+        places |= {_reference(one) for one in parts if isinstance(one, Stored)}
+    return places
 
 
 def _actors_of_tokens(ask: Ask, base: str) -> Plan[set[str]]:
@@ -190,7 +203,7 @@ def _reference(stored: Stored) -> str:
 def load_bookables(
     schedules: Sequence[Stored], policy: Policy, named: Mapping[str, Json] | None = None
 ) -> Plan[Sequence[Bookable]]:
-    """The Schedules with their calendars, in three batches: actors, what actors name, what those are part of.
+    """The Schedules with their calendars, in four batches: actors, what actors name, and twice what those are part of.
 
     What is in `named` already, by reference, is not loaded again.
     """
@@ -204,7 +217,7 @@ def load_bookables(
     if practitioners:
         loads.append(Matching("PractitionerRole", {"practitioner": practitioners}))
     _learn(known, (yield loads))
-    for _ in range(2):
+    for _ in range(1 + PARTS_DEEP):
         _learn(known, (yield [ById(frozenset(_named(known.values(), base) - known.keys()))]))
     return tuple(_bookable(one, known, policy) for one in schedules)
 
@@ -253,6 +266,8 @@ def _bookable(schedule: Stored, known: Mapping[str, Json], policy: Policy) -> Bo
     devices = [known[ref] for ref in actors if kind(ref) == "Device" and ref in known]
     places = places or [ref for role in roles for ref in targets(role.get("location", ()), base)]
     places = places or [ref for one in devices for ref in targets([one.get("location", {})], base)]
+    if not roles:
+        places = places or [ref for one in services for ref in targets(known.get(one, {}).get("location", ()), base)]
     locations = _with_parents(places, known, base)
     owners = [role.get("organization") for role in roles] + [device.get("owner") for device in devices]
     owners += [location.get("managingOrganization") for location in locations]

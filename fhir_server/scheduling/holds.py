@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from fhir_server.outcome import CANONICAL, FhirError, Json
+from fhir_server.outcome import CANONICAL, FhirError, Issue, Json
 from fhir_server.plan import Claim
 from fhir_server.scheduling.elements import instant, is_computed, say
+from fhir_server.scheduling.parameters import extension_problems
 from fhir_server.scheduling.policy import Change
 from fhir_server.scheduling.slots import room_left
 
 EXPIRES = f"{CANONICAL}/StructureDefinition/hold-expires"
 SINCE = f"{CANONICAL}/StructureDefinition/hold-since"
 OWNER = f"{CANONICAL}/StructureDefinition/hold-owner"
-OF_HOLDS = frozenset({EXPIRES, SINCE, OWNER})
+VALUES = {EXPIRES: "valueInstant", SINCE: "valueInstant", OWNER: "valueString"}
 
 REASONS = f"{CANONICAL}/CodeSystem/cancelation-reason"
 REASON_TEXTS = {
@@ -41,6 +42,11 @@ SHORTEST = timedelta(minutes=1)
 
 ANYBODY = "anybody"
 """Whose holds those are that name neither a client nor a patient."""
+
+
+def hold_problems(resource: Json) -> Sequence[Issue]:
+    """What is wrong with the extensions that say of an Appointment or a Slot how it is held."""
+    return extension_problems(resource, VALUES)
 
 
 def expires_of(resource: Json) -> datetime | None:
@@ -64,13 +70,13 @@ def was_expired(appointment: Json) -> bool:
 
 def with_expiry(resource: Json, until: datetime | None) -> Json:
     """The Appointment or Slot as a hold until then; without an instant, as none."""
-    bare = _without(resource, frozenset({EXPIRES}))
+    bare = _without(resource, {EXPIRES})
     return _with(bare, EXPIRES, "valueInstant", say(until)) if until else bare
 
 
 def without_expiry(resource: Json) -> Json:
     """The Appointment or Slot with nothing that says it is a hold."""
-    return _without(resource, OF_HOLDS)
+    return _without(resource, VALUES.keys())
 
 
 def ask_for(appointment: Json, until: datetime) -> Json:
@@ -111,16 +117,24 @@ def on_slot(slot: Json, appointment: Json) -> Json:
     return with_expiry(slot, expires_of(appointment) if held else None)
 
 
+def refuse_stranger(change: Change, before: Json | None) -> None:
+    """Refuses (403) to change, move or delete a live hold without its owner's token, if it has one."""
+    if before is None or before["status"] != "pending" or expires_of(before) is None or is_expired(before, change.now):
+        return
+    owner = _said(before, OWNER)
+    if owner is None or owner == _digest(change.intent.token):
+        return
+    text = "The Appointment is held by another: give the token of the hold (parameter `token` or header X-Hold-Token)."
+    raise FhirError("forbidden", text, "Appointment.extension", problem="not-the-holder", status=403)
+
+
 def keep(change: Change, before: Json | None, after: Json) -> Json:
     """The Appointment with what is to be said of its hold: nothing if it is not pending, else when the hold began, when
     it ends and whose it is, which no update takes away.
 
-    Refuses to change a live hold without its owner's token, one that has ended already, and one that is longer than the
-    policy allows.
+    Refuses a hold that has ended already, and one that is longer than the policy allows.
     """
     live = before if before and before["status"] == "pending" and expires_of(before) else None
-    if live and not is_expired(live, change.now):
-        _refuse_stranger(change, live)
     if change.recording:
         return after
     if after["status"] != "pending":
@@ -174,17 +188,9 @@ def refuse_too_many(allowed: Sequence[Claim], taken: Mapping[str, Sequence[Claim
 
 
 def _as_held(appointment: Json, until: datetime, since: str, owner: str | None) -> Json:
-    held = _with(_without(appointment, OF_HOLDS), EXPIRES, "valueInstant", say(until))
+    held = _with(_without(appointment, VALUES.keys()), EXPIRES, "valueInstant", say(until))
     held = _with(held, SINCE, "valueInstant", since)
     return _with(held, OWNER, "valueString", owner) if owner else held
-
-
-def _refuse_stranger(change: Change, held: Json) -> None:
-    owner = _said(held, OWNER)
-    if owner is None or owner == _digest(change.intent.token):
-        return
-    text = "The Appointment is held by another: give the token of the hold (parameter `token` or header X-Hold-Token)."
-    raise FhirError("forbidden", text, "Appointment.extension", problem="not-the-holder", status=403)
 
 
 def _refuse_bounds(change: Change, until: datetime, since: datetime) -> None:
@@ -217,7 +223,7 @@ def _with(resource: Json, url: str, element: str, value: str) -> Json:
     return {**resource, "extension": [*resource.get("extension", ()), {"url": url, element: value}]}
 
 
-def _without(resource: Json, urls: frozenset[str]) -> Json:
+def _without(resource: Json, urls: Collection[str]) -> Json:
     kept = [each for each in resource.get("extension") or () if each.get("url") not in urls]
     bare = {name: value for name, value in resource.items() if name != "extension"}
     return {**bare, "extension": kept} if kept else bare

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
 
 from fhir_server.outcome import FhirError, Json
 from fhir_server.plan import ById, Plan, Stored
-from fhir_server.scheduling import slots
 from fhir_server.scheduling.choosing import schedule_of_slot
 from fhir_server.scheduling.elements import claimed_as, instant, kind, say, target, targets
 from fhir_server.scheduling.finding import Bookable, load_bookables
 from fhir_server.scheduling.policy import Change
-from fhir_server.scheduling.visit import occupies, people_of, slots_of
+from fhir_server.scheduling.visit import occupies, people_of, slots_of, time_of_slot
 
 ALIKE: Mapping[str, str] = {"PractitionerRole": "Practitioner"}
 """Types of participants that stand for another type: whoever comes takes the place of one of their kind who leaves."""
+
+REPLACEABLE = frozenset({"Practitioner", "Location", "Device", "HealthcareService"})
+"""Whose place others of their kind can take; another patient is another appointment."""
 
 
 def follow_slots(change: Change, before: Json | None, after: Json) -> Plan[Json]:
@@ -26,7 +27,7 @@ def follow_slots(change: Change, before: Json | None, after: Json) -> Plan[Json]
         return after
     former = slots_of(before, change.policy)
     stored = {f"Slot/{one.id}": one for one in _stored((yield [ById(frozenset({*named, *former}))])[0])}
-    times = [_time(reference, stored) for reference in named]
+    times = [time_of_slot(reference, stored.get(reference)) for reference in named]
     known_times = [each for each in times if each]
     if len(known_times) < len(times):
         return after
@@ -54,15 +55,6 @@ def _is_put_elsewhere(change: Change, before: Json, after: Json) -> bool:
 
 def _stored(found: Iterable[object]) -> list[Stored]:
     return [one for one in found if isinstance(one, Stored)]
-
-
-def _time(reference: str, stored: Mapping[str, Stored]) -> tuple[datetime, datetime] | None:
-    """The time of a Slot, as it is stored or as its id says."""
-    slot = stored[reference].resource if reference in stored else None
-    if slot:
-        return instant(slot["start"]), instant(slot["end"])
-    parsed = slots.parse_slot_id(reference.partition("/")[2])
-    return (parsed[1], parsed[1] + timedelta(minutes=parsed[2])) if parsed else None
 
 
 def _schedules(named: Sequence[str], stored: Mapping[str, Stored], change: Change) -> frozenset[str]:
@@ -121,6 +113,9 @@ def reassign(appointment: Json, leaver: str | None, comer: str, base: str) -> Js
         for one in appointment["participant"]
         if one["status"] != "declined" and (found := target(one.get("actor"), base))
     ]
+    if _sort(comer) not in REPLACEABLE:
+        text = f"{comer} takes nobody's place: that is for {', '.join(sorted(REPLACEABLE))}."
+        raise FhirError("business-rule", text, "to", problem="nobody-to-replace")
     if comer in present:
         text = f"{comer} takes part already."
         raise FhirError("business-rule", text, "Appointment.participant", problem="takes-part-already")

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from fhir_server.outcome import CANONICAL, FhirError, Issue
 from fhir_server.plan import Claim
 from fhir_server.scheduling.checks import CONFLICT_TEXTS, TIME_TEXTS
 from fhir_server.scheduling.policy import Intent, Policy
-from fhir_server.scheduling.visit import Visit
 
 OVERRIDABLE = frozenset({*TIME_TEXTS, *(code for code, _ in CONFLICT_TEXTS.values()), "slot-not-free", "form-required"})
 """What staff may waive: when something is possible, who is taken and what is asked, never who somebody is."""
@@ -49,16 +48,11 @@ def standing(problems: Sequence[Issue], intent: Intent) -> list[Issue]:
     return [one for one in problems if one.problem not in intent.overrides & OVERRIDABLE]
 
 
-def keep_forced(visit: Visit, wanted: Sequence[Claim], taken: Mapping[str, Sequence[Claim]]) -> tuple[Claim, ...]:
-    """The wanted claims; what was taken against others stays so as long as the visit is not moved."""
-    own = {_place(one) for each in taken.values() for one in each if one.owner == visit.owner and one.forced}
-    if visit.moved or not own:
-        return tuple(wanted)
-    return tuple(replace(one, forced=True) if _place(one) in own else one for one in wanted)
-
-
-def _place(claim: Claim) -> tuple[object, ...]:
-    return claim.actor, claim.start, claim.end, claim.units
+def force(wanted: Sequence[Claim], full: Collection[Claim], taken: Mapping[str, Sequence[Claim]]) -> tuple[Claim, ...]:
+    """The wanted claims; those for which there is no room are taken against others, and what the visit has against
+    others already stays so."""
+    had = [one for each in taken.values() for one in each if one.forced]
+    return tuple(replace(claim, forced=claim in full or any(map(claim.renews, had))) for claim in wanted)
 
 
 def mark(issue: Issue) -> Issue:

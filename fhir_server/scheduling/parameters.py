@@ -88,6 +88,16 @@ def extensions(element: Json, url: str) -> list[Json]:
     return [each for each in element.get("extension") or () if each.get("url") == url]
 
 
+def extension_problems(resource: Json, values: Mapping[str, str], problem: str | None = None) -> Sequence[Issue]:
+    """What is wrong with the extensions of a resource that are in `values`: each is there once, with this element."""
+    type = resource["resourceType"]
+    return [
+        Issue("extension", f"{url} needs one {values[url]}.", (f"{type}.extension[{index}]",), problem)
+        for index, one in enumerate(resource.get("extension") or ())
+        if (url := one.get("url")) in values and (values[url] not in one or len(extensions(resource, url)) > 1)
+    ]
+
+
 def name_reference(reference: Json | None) -> str | None:
     """`Type/id` of a literal reference, without its server and version; None for others."""
     literal = (reference or {}).get("reference")

@@ -94,7 +94,7 @@ def _phone(calendar: Calendar) -> str | None:
 
 def refuse_late(change: Change, before: Json | None, after: Json) -> Plan[None]:
     """Refuses what a patient does after the cut-off, or more often than the Schedule allows."""
-    if before is None or change.recording or not _is_bound(before):
+    if before is None or change.recording or not is_bound(before):
         return
     cancels = _cancels(before, after) and who_cancels(change, after) == PATIENT
     moves = _is_moved_by_patient(change, before, after)
@@ -106,7 +106,8 @@ def refuse_late(change: Change, before: Json | None, after: Json) -> Plan[None]:
         raise FhirError.of([late])
 
 
-def _is_bound(before: Json) -> bool:
+def is_bound(before: Json) -> bool:
+    """Whether a patient can be too late to cancel or move the Appointment."""
     return before["status"] in BOUND and holds.expires_of(before) is None and "start" in before
 
 
@@ -138,7 +139,7 @@ def keep(change: Change, before: Json | None, after: Json) -> Json:
     if change.recording:
         return after
     moves = moves_of(before or {})
-    if before and _is_bound(before) and _is_moved_by_patient(change, before, after):
+    if before and is_bound(before) and _is_moved_by_patient(change, before, after):
         moves += 1
     by = who_cancels(change, after) if _cancels(before, after) else _said(before or {}, CANCELLED_BY, "valueCode")
     kept = _with(after, RESCHEDULED, "valuePositiveInt", moves or None)

@@ -42,10 +42,11 @@ def decide(change: Change) -> Plan[Decision]:
         text = "The Slot's Schedule does not exist here."
         raise FhirError("not-found", text, "Slot.schedule", problem="schedule-unknown", status=422)
     claims: tuple[Claim, ...] = ()
-    after = after if booked else holds.with_expiry(after, holds.slot_until(change, before, after))
+    until = _held_until(change, before, after, booked)
+    after = holds.with_expiry(after, until)
     if _blocks(before, after, booked):
         bookables = yield from load_bookables([one for one in schedules if isinstance(one, Stored)], change.policy)
-        times, until = (instant(after["start"]), instant(after["end"])), holds.expires_of(after)
+        times = instant(after["start"]), instant(after["end"])
         capacity = 0 if until is None else 1
         actors = sorted(bookables[0].claimed)
         claims = tuple(Claim(actor, *times, owner, *times, capacity=capacity, expires=until) for actor in actors)
@@ -55,6 +56,13 @@ def decide(change: Change) -> Plan[Decision]:
         claims = (*claims, *allowed)
     event = Event(owner, "update" if before else "create", before["status"] if before else None, after["status"])
     return Decision((Write("Slot", change.id, after, version),), {owner: claims}, (event,), freed=_freed(before, after))
+
+
+def _held_until(change: Change, before: Json | None, after: Json, booked: Sequence[str]) -> datetime | None:
+    """When the hold ends, None if it is none. Under an Appointment that is said by the Appointment alone."""
+    if before is None or not booked or change.recording:
+        return holds.slot_until(change, before, after)
+    return holds.expires_of(before) if after["status"] in BOOKED else None
 
 
 def _freed(before: Json | None, after: Json | None) -> tuple[tuple[datetime, datetime], ...]:

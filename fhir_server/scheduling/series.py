@@ -18,7 +18,7 @@ from fhir_server.scheduling.availability import first_instant, local_wall
 from fhir_server.scheduling.choosing import choose, load_named
 from fhir_server.scheduling.elements import instant, say, target, targets
 from fhir_server.scheduling.finding import load_bookables
-from fhir_server.scheduling.parameters import extensions
+from fhir_server.scheduling.parameters import extension_problems, extensions
 from fhir_server.scheduling.policy import Change, Policy
 from fhir_server.scheduling.recurrence import PARTS, R5, TEMPLATE, occurrences, read_template
 from fhir_server.scheduling.visit import read_visit, slots_of
@@ -56,11 +56,7 @@ class Occurrence:
 
 def series_problems(appointment: Json) -> Sequence[Issue]:
     """What is wrong with the extensions that say how an Appointment belongs to a series."""
-    return [
-        Issue("extension", f"{url} needs one {VALUES[url]}.", (f"Appointment.extension[{index}]",), "not-recurring")
-        for index, one in enumerate(appointment.get("extension") or ())
-        if (url := one.get("url")) in VALUES and (VALUES[url] not in one or len(extensions(appointment, url)) > 1)
-    ]
+    return extension_problems(appointment, VALUES, "not-recurring")
 
 
 def zone_of(change: Change) -> Plan[ZoneInfo]:

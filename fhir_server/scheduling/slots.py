@@ -46,10 +46,11 @@ def parse_slot_id(id: str) -> tuple[str, datetime, int] | None:
     match = _SLOT_ID.fullmatch(id)
     if match is None or len(id) > ID_LENGTH_MAX:
         return None
-    schedule_id, start, minutes = match.groups()
+    schedule_id, text, minutes = match.groups()
     try:
-        return schedule_id, datetime.fromisoformat(start).replace(tzinfo=UTC), int(minutes)
-    except ValueError:
+        start = datetime.fromisoformat(text).replace(tzinfo=UTC)
+        return (schedule_id, start, int(minutes)) if start + int(minutes) * MINUTE else None
+    except (ValueError, OverflowError):
         return None
 
 

@@ -53,11 +53,8 @@ class Visit:
     @property
     def patients(self) -> list[str]:
         """The patients who come; one who is only informed does not."""
-        return [
-            one.reference
-            for one in self.participants
-            if one.reference and kind(one.reference) == "Patient" and one.required != "information-only"
-        ]
+        coming = (one.reference for one in self.participants if one.reference and one.required != "information-only")
+        return list(dict.fromkeys(one for one in coming if kind(one) == "Patient"))
 
     @property
     def units(self) -> int:
@@ -83,13 +80,18 @@ def read_visit(change: Change, before: Json | None, after: Json) -> Visit:
 
 
 def span(one: Chosen) -> tuple[datetime, datetime]:
-    """The time of the Slot, as it is stored or as its id says."""
-    if one.stored and one.stored.resource:
-        return instant(one.stored.resource["start"]), instant(one.stored.resource["end"])
-    parsed = slots.parse_slot_id(one.slot_id or "")
-    assert parsed is not None, "a chosen Slot is stored or has a computed id"
-    _, start, minutes = parsed
-    return start, start + timedelta(minutes=minutes)
+    """The time of the Slot."""
+    found = time_of_slot(f"Slot/{one.slot_id}", one.stored)
+    assert found is not None, "a chosen Slot is stored or has a computed id"
+    return found
+
+
+def time_of_slot(reference: str, stored: Stored | None) -> tuple[datetime, datetime] | None:
+    """The time of a Slot, as it is stored or as its id says; None if it is no Slot here."""
+    if stored and stored.resource:
+        return instant(stored.resource["start"]), instant(stored.resource["end"])
+    parsed = slots.parse_slot_id(reference.partition("/")[2])
+    return (parsed[1], parsed[1] + timedelta(minutes=parsed[2])) if parsed else None
 
 
 def occupies(appointment: Json, now: datetime) -> bool:

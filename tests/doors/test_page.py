@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,15 +66,20 @@ def test_every_door_of_the_table_is_shown() -> None:
     assert all(len(blocks) % 2 == 0 for blocks in SECTIONS.values())
 
 
-@pytest.mark.parametrize("section", list(SECTIONS))
-async def test_the_requests_of_the_page_are_answered_as_it_says(clinic: httpx.AsyncClient, section: str) -> None:
+async def converse(client: httpx.AsyncClient, blocks: Sequence[Block]) -> None:
+    """Asks what the page asks, and compares what it says is answered."""
     words: dict[str, str] = {}
-    blocks = iter(SECTIONS[section])
-    for asked, said in zip(blocks, blocks, strict=True):
+    turns = iter(blocks)
+    for asked, said in zip(turns, turns, strict=True):
         method, path = filled(asked.first, words).split(" ", 1)
         headers = {"content-type": "application/fhir+json", **asked.headers} if asked.body else asked.headers
         body = filled(asked.body, words)
-        answer = await clinic.request(method, path, content=body or None, headers=headers)
+        answer = await client.request(method, path, content=body or None, headers=headers)
         assert answer.status_code == int(said.first), (asked.first, answer.text)
         assert {name: answer.headers.get(name) for name in said.headers} == said.headers
         compare(json.loads(said.body), answer.json(), words, asked.first)
+
+
+@pytest.mark.parametrize("section", list(SECTIONS))
+async def test_the_requests_of_the_page_are_answered_as_it_says(clinic: httpx.AsyncClient, section: str) -> None:
+    await converse(clinic, SECTIONS[section])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -62,6 +63,33 @@ async def test_every_door_finds_the_same_times(clinic: httpx.AsyncClient) -> Non
     assert [slot["start"][11:16] for slot in matches(searched)] == times
 
 
+async def test_every_proposal_can_be_booked(clinic: httpx.AsyncClient) -> None:
+    await clinic.post("/Appointment", json=appointment(at("09:30"), actors=("Patient/bob", "Practitioner/smith")))
+    proposals = await found(clinic, **{"patient-reference": "Patient/ann"})
+    assert len(proposals) == 5
+    for proposal in proposals:
+        booked = await clinic.post(f"/Appointment/{proposal['id']}/$book")
+        assert (booked.status_code, booked.json()["start"]) == (201, proposal["start"])
+    assert await found(clinic) == []
+
+
+async def test_of_all_doors_at_once_one_wins(clinic: httpx.AsyncClient) -> None:
+    await put(clinic, *(patient(f"p{number}") for number in range(6)))
+    proposals = [(await found(clinic, **{"patient-reference": f"Patient/p{number}"}))[0] for number in range(3)]
+    own = [appointment(status="proposed", actors=(f"Patient/p{number}", "Practitioner/smith")) for number in (3, 4, 5)]
+    asked = [
+        ("$book", parameters(("appointment-reference", reference(f"Appointment/{proposals[0]['id']}")))),
+        ("$hold", parameters(("appt-id", {"valueUri": proposals[1]["id"]}))),
+        (f"{proposals[2]['id']}/$book", {"resourceType": "Parameters"}),
+        ("$book", own[0]),
+        ("$book", parameters(("appointment-resource", {**own[1], "status": "pending"}))),
+        ("", {**own[2], "status": "booked"}),
+    ]
+    answers = await asyncio.gather(*(post(clinic, f"/Appointment/{call}".rstrip("/"), body) for call, body in asked))
+    assert sorted(answer.status_code for answer in answers if not answer.is_success) == [409] * 5
+    assert (await clinic.get("/Appointment?status=booked,pending")).json()["total"] == 1
+
+
 async def test_a_time_at_which_the_patient_is_elsewhere_is_not_proposed(clinic: httpx.AsyncClient) -> None:
     await put(clinic, schedule(parameters={"capacity": 2}))
     await clinic.post("/Appointment", json=appointment(at("09:30")))
@@ -118,6 +146,8 @@ async def test_a_schedule_that_is_for_other_services_is_not_meant(clinic: httpx.
         ({"patient-reference": ["Patient/ann", "Patient?identifier=urn:x|1"], "places": 1}, 0),
         ({"patient-reference": "Patient/gone"}, 0),
         ({"practitioner": "Practitioner/none"}, 0),
+        ({"location-string": "Atlantis"}, 0),
+        ({"location-string": "Atlantis", "location-reference": "Location/main"}, 6),
         ({"practitioner": ["Practitioner/none", "Practitioner/smith"]}, 6),
     ],
 )

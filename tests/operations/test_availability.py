@@ -209,6 +209,14 @@ async def test_a10_which_clinics_have_room_on_a_date(clinic: httpx.AsyncClient) 
     assert await places(clinic, date="2026-03-07") == {"main": (2, at("08:00", "2026-03-07"))}, "on a Saturday the room"
 
 
+async def test_a10_a_night_far_from_greenwich_is_of_the_day_on_which_it_begins(clinic: httpx.AsyncClient) -> None:
+    zone = {"url": "http://hl7.org/fhir/StructureDefinition/timezone", "valueCode": "Pacific/Honolulu"}
+    night = {"daysOfWeek": ["tue"], "availableStartTime": "22:00:00", "availableEndTime": "08:00:00"}
+    await put(clinic, location(extension=[zone]), role(availableTime=[night]), schedule(parameters={"duration": 600}))
+    assert await places(clinic, date=TUESDAY) == {"main": (1, "2026-03-03T22:00:00-10:00")}
+    assert await places(clinic, date=WEDNESDAY) == {}
+
+
 async def test_a10_the_round_trips_do_not_grow_with_the_places(clinic: httpx.AsyncClient) -> None:
     async def count(*ids: str) -> int:
         for id in ids:

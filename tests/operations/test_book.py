@@ -28,6 +28,7 @@ from tests.clinic import (
 )
 from tests.operations.test_find_slots import find, put, starts
 from tests.outcomes import assert_outcome, problems
+from tests.served import BASE
 
 SLOT = "Slot/smith-main.20260303T0900.30"
 
@@ -532,6 +533,12 @@ async def test_a_patient_who_is_only_informed_does_not_make_a_booking(clinic: ht
     wanted = appointment()
     wanted["participant"][0]["required"] = "information-only"
     assert_outcome(await clinic.post("/Appointment", json=wanted), 422, "business-rule", "patient-required")
+
+
+@pytest.mark.parametrize("spelling", ["Patient/ann", f"{BASE}Patient/ann", "Patient/ann/_history/1"])
+async def test_a_patient_who_is_named_twice_is_one(clinic: httpx.AsyncClient, spelling: str) -> None:
+    wanted = appointment(actors=("Patient/ann", spelling, "Practitioner/smith"))
+    assert (await clinic.post("/Appointment", json=wanted)).status_code == 201
 
 
 async def test_more_patients_than_places_are_told_so(clinic: httpx.AsyncClient) -> None:

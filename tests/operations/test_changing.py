@@ -11,7 +11,7 @@ import httpx
 from fhir_server.scheduling import lifecycle, overrides, reasons
 from fhir_server.scheduling.policies import CANCELLED_BY, RESCHEDULED
 from fhir_server.scheduling.provenance import WAIVED
-from tests.clinic import MONDAY, NOW, REASON, appointment, at, location, role, schedule, slot
+from tests.clinic import MONDAY, NOW, REASON, appointment, at, device, location, role, schedule, slot
 from tests.operations.test_find_slots import put
 from tests.operations.test_hold import hold
 from tests.operations.test_reschedule import NINE, ask, booked, parameters, status_of
@@ -171,6 +171,19 @@ async def test_l2_the_moves_that_are_legal_are_told_with_what_is_in_their_way(
     assert_outcome(await clinic.get("/Appointment/none/$transitions"), 404, "not-found")
 
 
+async def test_what_is_held_is_moved_by_its_owner_whatever_the_cut_off(clinic: httpx.AsyncClient) -> None:
+    await with_terms(clinic, cancelNotice=72 * 60, rescheduleNotice=72 * 60)
+    held = (await hold(clinic, token="secret")).json()
+    found = await moves(clinic, held["id"])
+    assert {one["problem"] for one in found.values()} == {"not-the-holder"}
+    found = await moves(clinic, held["id"], "?token=secret")
+    assert found["reschedule"] == {"code": "reschedule", "allowed": True}
+    assert found["cancelled"] == {"code": "cancelled", "allowed": True}
+    headers = {"X-Hold-Token": "secret"}
+    moved = await ask(clinic, held["id"], "reschedule", start=at("10:00"), by="patient", headers=headers)
+    assert moved.status_code == 200, moved.text
+
+
 # The time that is given back
 
 
@@ -238,6 +251,17 @@ async def test_b8_what_was_waived_stays_so_until_it_is_moved(clinic: httpx.Async
     set_clock(datetime.fromisoformat(at("12:55")))
     arrived = await clinic.put(url, json={**moved.json(), "status": "arrived"})
     assert (arrived.status_code, arrived.json()["status"]) == (200, "arrived")
+
+
+async def test_b8_what_was_booked_over_others_strands_nobody_when_it_is_changed(clinic: httpx.AsyncClient) -> None:
+    await booked(clinic)
+    await put(clinic, device())
+    second = appointment(actors=("Patient/bob", "Practitioner/smith"))
+    over = (await book(clinic, second, override="all", override_reason=EMERGENCY)).json()
+    people = [*over["participant"], {"actor": {"reference": "Device/scanner"}, "status": "accepted"}]
+    assert (await clinic.put(f"/Appointment/{over['id']}", json={**over, "participant": people})).status_code == 200
+    told = await clinic.get(f"/PractitionerRole/smith-main/$stranded?start={at('08:00')}&end={at('18:00')}")
+    assert told.json()["total"] == 0, told.text
 
 
 async def test_b8_a_held_override_is_confirmed_without_another(clinic: httpx.AsyncClient) -> None:

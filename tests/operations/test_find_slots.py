@@ -15,6 +15,7 @@ from tests.clinic import (
     WEDNESDAY,
     appointment,
     at,
+    device,
     location,
     organization,
     patient,
@@ -192,6 +193,43 @@ async def test_a10_schedules_are_found_by_who_where_and_what(clinic: httpx.Async
     assert await schedules(**{"service-type": "checkup"}) == {"jones-north"}
     assert await schedules(specialty="http://snomed.info/sct|394579002") == {"jones-north"}
     assert await schedules(practitioner="Practitioner/jones", location="Location/main") == set()
+
+
+async def test_a10_what_is_inside_a_location_is_found_by_it(clinic: httpx.AsyncClient) -> None:
+    ward = [{"reference": "Location/ward"}]
+    within = {"ward": "main", "main": "campus", "deep": "ward"}
+    sites = {id: location(id, partOf={"reference": f"Location/{whole}"}) for id, whole in within.items()}
+    opened = [{"openingTime": "09:00:00", "closingTime": "10:00:00"}]
+    await put(
+        clinic,
+        location("campus"),
+        *sites.values(),
+        {**sites["deep"], "physicalType": room()["physicalType"], "hoursOfOperation": opened},
+        practitioner("jones"),
+        role("jones", practitioner={"reference": "Practitioner/jones"}, location=ward),
+        device("scanner", location=ward[0], owner={"reference": "Organization/riverside"}),
+        service("walk-in", location=ward, availableTime=[{"allDay": True}]),
+        schedule("deep", actor=[{"reference": "Location/deep"}]),
+        schedule("jones", actor=[{"reference": "PractitionerRole/jones"}]),
+        schedule("scanner", actor=[{"reference": "Device/scanner"}]),
+        schedule("walk-in", actor=[{"reference": "HealthcareService/walk-in"}]),
+    )
+
+    async def schedules(**query: Any) -> set[str]:
+        found = await find(clinic, "/Schedule", _count=1000, **query)
+        return {one["schedule"]["reference"].partition("/")[2] for one in found}
+
+    inside = {"deep", "jones", "scanner", "walk-in"}
+    assert await schedules(location="ward") == inside
+    assert await schedules(location="main") == {"smith-main", *inside}
+    assert await schedules(location="campus") == {"smith-main", *inside} - {"deep"}, (
+        "of three levels, two are looked at"
+    )
+    assert {"smith-main", "scanner"} <= await schedules(organization="riverside")
+    shut = [{"url": "during", "valuePeriod": {"start": TUESDAY, "end": TUESDAY}}]
+    closed = {"url": f"{CANONICAL}/StructureDefinition/not-available", "extension": shut}
+    await put(clinic, {**sites["ward"], "extension": [closed]})
+    assert await schedules(location="main") == {"smith-main"}, "what is closed is closed for all that is inside"
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,12 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
+import pytest
 
 from fhir_server.scheduling import holds
 from fhir_server.settling import settle
 from fhir_server.store import Store
-from tests.clinic import NOW, appointment, at
+from tests.clinic import MONDAY, NOW, appointment, at, slot
 from tests.outcomes import assert_outcome, problems
 
 SetClock = Callable[[datetime], None]
@@ -282,3 +283,45 @@ async def test_a_time_that_a_visit_has_already_is_not_asked_again(clinic: httpx.
     assert renewed.status_code == 200, renewed.text
     assert (await clinic.post(f"/Appointment/{held['id']}/$book")).status_code == 200
     assert_outcome(await hold(clinic, slot=NINE.replace("0900", "0930")), 409, "conflict", "practitioner-busy")
+
+
+async def test_a_hold_with_a_token_is_deleted_by_its_owner_alone(clinic: httpx.AsyncClient) -> None:
+    one = f"/Appointment/{(await hold(clinic, token='secret')).json()['id']}"
+    assert_outcome(await clinic.delete(one), 403, "forbidden", "not-the-holder")
+    assert not await free_nine(clinic)
+    assert (await clinic.delete(one, headers={"X-Hold-Token": "secret"})).status_code == 204
+    assert await free_nine(clinic)
+
+
+@pytest.mark.parametrize("kind", ["transaction", "batch"])
+async def test_the_token_of_a_bundle_counts_for_its_entries(clinic: httpx.AsyncClient, kind: str) -> None:
+    held = (await hold(clinic, token="secret")).json()
+    entry = {"resource": {**held, "status": "booked"}, "request": {"method": "PUT", "url": f"Appointment/{held['id']}"}}
+    bundle = {"resourceType": "Bundle", "type": kind, "entry": [entry]}
+    assert "not-the-holder" in (await clinic.post("/", json=bundle)).text
+    done = await clinic.post("/", json=bundle, headers={"X-Hold-Token": "secret"})
+    assert done.json()["entry"][0]["response"]["status"] == "200 OK", done.text
+
+
+@pytest.mark.parametrize("wrong", [{"valueString": "abc"}, {"valueDateTime": at("08:20", MONDAY)}])
+async def test_what_says_when_a_hold_ends_is_one_instant(clinic: httpx.AsyncClient, wrong: Json) -> None:
+    right = {"url": holds.EXPIRES, "valueInstant": at("08:20", MONDAY)}
+    for said in ([{"url": holds.EXPIRES, **wrong}], [right, right]):
+        held = appointment(status="pending", extension=said)
+        issue = assert_outcome(await clinic.post("/Appointment", json=held), 422, "extension")
+        assert issue["expression"] == ["Appointment.extension[0]"]
+        tentative = slot(NINE.partition("/")[2], at("09:00"), at("09:30"), status="busy-tentative", extension=said)
+        assert_outcome(await clinic.put(f"/{NINE}", json=tentative), 422, "extension")
+
+
+async def test_nobody_says_otherwise_on_the_slot_of_a_hold(clinic: httpx.AsyncClient, set_clock: SetClock) -> None:
+    held = (await hold(clinic)).json()
+    stored = (await clinic.get(f"/{NINE}")).json()
+    for until in (at("08:00", "2020-01-01"), at("08:50", MONDAY), None):
+        said = holds.with_expiry(stored, until and datetime.fromisoformat(until))
+        changed = await clinic.put(f"/{NINE}", json={**said, "comment": "Room 2"})
+        assert (changed.status_code, changed.json()["comment"]) == (200, "Room 2")
+        assert holds.expires_of(changed.json()) == holds.expires_of(held)
+    set_clock(LATER)
+    assert (await clinic.get(f"/Appointment/{held['id']}")).json()["status"] == "cancelled"
+    assert (await clinic.get(f"/{NINE}")).json()["status"] == "free"

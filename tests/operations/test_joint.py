@@ -10,10 +10,22 @@ import pytest
 from fhir_server.outcome import CANONICAL
 from fhir_server.scheduling.joint import GROUPS_MAX, MEMBERS_MAX
 from fhir_server.store import counted
-from tests.clinic import MONDAY, WEDNESDAY, appointment, at, location, patient, practitioner, role, room, schedule
+from tests.clinic import (
+    MONDAY,
+    WEDNESDAY,
+    appointment,
+    at,
+    device,
+    location,
+    patient,
+    practitioner,
+    role,
+    room,
+    schedule,
+)
 from tests.operations.test_find_next import ask, next_of, notes_of, slots_of
 from tests.operations.test_find_slots import put
-from tests.outcomes import assert_outcome
+from tests.outcomes import assert_outcome, problems
 
 Json = dict[str, Any]
 
@@ -134,6 +146,18 @@ async def test_a11_round_robin_goes_by_the_load_of_the_day(clinic: httpx.AsyncCl
     assert on_tuesday["schedule"]["reference"] == "Schedule/nora", "the window counts where the day is the same"
 
 
+async def test_a11_the_load_is_that_of_the_whole_day_whatever_the_window(clinic: httpx.AsyncClient) -> None:
+    hours = {"daysOfWeek": ["tue"], "availableStartTime": "09:00:00", "availableEndTime": "17:00:00"}
+    await staff(clinic, "nina", "nora", availableTime=[hours])
+    for who, time in (("nina", "09:00"), ("nora", "14:00"), ("nora", "15:00")):
+        visit = appointment(at(time), actors=("Patient/ann", f"PractitionerRole/{who}"))
+        assert (await clinic.post("/Appointment", json=visit)).status_code == 201
+    nurses = {"participant": "PractitionerRole/nora,PractitionerRole/nina", "assign": "least-busy"}
+    for end in ("12:00", "17:00"):
+        found = together(await ask(clinic, "/Schedule", start=at("10:00"), end=at(end), **nurses))
+        assert set(found) == {("nina",)}
+
+
 async def test_a11_nobody_takes_two_parts(clinic: httpx.AsyncClient) -> None:
     await staff(clinic, "nina", "nora")
     nurses = "PractitionerRole?role=nurse"
@@ -142,6 +166,36 @@ async def test_a11_nobody_takes_two_parts(clinic: httpx.AsyncClient) -> None:
     await clinic.post("/Appointment", json=appointment(at("09:00"), actors=("Patient/bob", "Practitioner/nora")))
     assert "09:00" not in times(await ask(clinic, "/Schedule", **two))
     assert slots_of(await ask(clinic, "/Schedule", **DAY, participant=[nurses] * 3)) == []
+
+
+async def test_a11_a_person_with_two_schedules_takes_one_part(clinic: httpx.AsyncClient) -> None:
+    north = role("smith-north", location=[{"reference": "Location/north"}])
+    await put(clinic, location("north"), north, of("PractitionerRole/smith-north", "a-smith-north"))
+    for twice in (
+        ["Schedule/smith-main", "Schedule/a-smith-north"],
+        ["PractitionerRole/smith-main", "PractitionerRole/smith-north"],
+        ["Practitioner/smith", "PractitionerRole/smith-main"],
+    ):
+        assert slots_of(await ask(clinic, "/Schedule", participant=twice, **DAY)) == []
+    same = await ask(clinic, participant="Practitioner/smith", **DAY)
+    assert set(together(same)) == {("smith-main",)}, "who is there already is not called from elsewhere"
+
+
+async def test_a11_a_device_at_another_clinic_is_not_offered_and_not_booked(clinic: httpx.AsyncClient) -> None:
+    campus = {"reference": "Location/campus"}
+    await put(clinic, location("campus"), location(partOf=campus), location("north", partOf=campus), room())
+    for id, place in (("far", "north"), ("near", "room-1"), ("shared", "campus")):
+        await put(clinic, device(id, location={"reference": f"Location/{place}"}), of(f"Device/{id}", id))
+    await put(clinic, device("mobile"), of("Device/mobile", "mobile"))
+    query = {"participant": ["Practitioner/smith", "Device/far,Device/near"], **DAY}
+    assert set(together(await ask(clinic, "/Schedule", **query))) == {("smith-main", "near")}
+    for id in ("shared", "mobile"):
+        query = {"participant": ["Practitioner/smith", f"Device/{id}"], **DAY}
+        assert set(together(await ask(clinic, "/Schedule", **query))) == {("smith-main", id)}
+    apart = appointment(at("09:00"), actors=("Patient/ann", "Practitioner/smith", "Device/far"))
+    assert "not-at-location" in problems(await clinic.post("/Appointment", json=apart))
+    there = appointment(at("09:00"), actors=("Patient/ann", "Practitioner/smith", "Device/near"))
+    assert (await clinic.post("/Appointment", json=there)).status_code == 201
 
 
 async def test_a11_places_that_are_apart_do_not_go_together(clinic: httpx.AsyncClient) -> None:

@@ -7,12 +7,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
+import pytest
 
 from fhir_server.scheduling import holds
 from tests.clinic import NOW, appointment, at, practitioner, role, room, schedule
+from tests.clinic import slot as clinic_slot
 from tests.operations.test_find_slots import put
 from tests.operations.test_hold import hold
 from tests.outcomes import assert_outcome, problems
+from tests.recurring import recurring
+from tests.served import BASE
 
 Json = dict[str, Any]
 SetClock = Callable[[datetime], None]
@@ -276,3 +280,45 @@ async def test_b9_one_of_two_that_collide_is_put_elsewhere_with_its_history(clin
     assert [one["resource"]["start"] for one in versions] == [at("10:00"), at("09:00")]
     back = await ask(clinic, second["id"], "reschedule", start=at("09:00"))
     assert_outcome(back, 409, "conflict", "practitioner-busy")
+
+
+@pytest.mark.parametrize("scope", ["one", "all"])
+async def test_the_ends_of_time_are_no_new_time(clinic: httpx.AsyncClient, scope: str) -> None:
+    series = recurring(at("09:00"), occurrenceCount=2)
+    id = (await clinic.post("/Appointment/$book", json=series)).json()["entry"][0]["resource"]["id"]
+    for given in (
+        {"start": "9999-12-31T23:59:00Z"},
+        {"start": "9000-01-01T00:00:00Z", "minutes": 2147483647},
+        {"start": "0001-01-01T00:00:00Z"},
+        {"start": at("10:00"), "minutes": 2147483647},
+    ):
+        refused = await ask(clinic, id, "reschedule", **given, scope=scope)
+        assert_outcome(refused, 422, "value", "too-far-away")
+
+
+async def test_the_slot_of_the_last_minute_of_all_is_none(clinic: httpx.AsyncClient) -> None:
+    one = await booked(clinic)
+    last = "Slot/smith-main.99991231T2359.9999"
+    assert_outcome(await ask(clinic, one["id"], "reschedule", slot=last), 422, "not-found", "slot-unknown")
+    named = appointment(at("10:00"), slot=[{"reference": last}])
+    assert_outcome(await clinic.post("/Appointment", json=named), 422, "not-found", "slot-unknown")
+    assert (await clinic.put(f"/{last}", json=clinic_slot(last.partition("/")[2]))).status_code == 201
+
+
+async def test_b6_only_who_is_of_the_kind_that_is_named_comes(clinic: httpx.AsyncClient) -> None:
+    await second_doctor(clinic)
+    one = await booked(clinic)
+    for name, comer in (
+        ("practitioner", "Patient/bob"),
+        ("practitioner", "Location/main"),
+        ("practitioner", "https://elsewhere.example/Practitioner/1"),
+        ("location", "Practitioner/jones"),
+    ):
+        refused = await ask(clinic, one["id"], "reschedule", start=at("10:00"), **{name: comer})
+        assert_outcome(refused, 400, "value")
+    assert_outcome(
+        await ask(clinic, one["id"], "reassign", to="Patient/bob"), 422, "business-rule", "nobody-to-replace"
+    )
+    jones = f"{BASE}Practitioner/jones"
+    moved = await ask(clinic, one["id"], "reschedule", start=at("10:00"), practitioner=jones)
+    assert actors(moved.json()) == ["Patient/ann", "Practitioner/jones"]

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,6 +19,7 @@ from fhir_server.scheduling.policy import Intent
 from fhir_server.store import Store, counted
 from fhir_server.writing import write
 from tests.clinic import NOW, REASON, appointment, appointment_response, at, patient, role, room, schedule, slot
+from tests.doors import test_page as page_of_doors
 from tests.operations.test_find_slots import put
 from tests.operations.test_joint import rooms, staff
 from tests.outcomes import assert_outcome
@@ -516,3 +518,27 @@ async def test_b10_a_patient_who_declines_before_anything_is_offered_leaves_the_
     left = await read(clinic, id)
     assert left["status"] == "cancelled"
     assert not extensions(left, waiting.SINCE)
+
+
+PAGES = Path(__file__).parents[2] / "docs"
+
+
+@pytest.mark.parametrize(("page", "heading"), [("waiting-list", "An example"), ("booking", "Who has agreed")])
+async def test_b10_the_examples_of_the_pages_are_answered_as_they_say(
+    clinic: httpx.AsyncClient, page: str, heading: str
+) -> None:
+    [section] = [
+        each for each in (PAGES / f"{page}.md").read_text("utf-8").split("\n## ") if each.partition("\n")[0] == heading
+    ]
+    blocks = [page_of_doors.read(found) for found in page_of_doors.BLOCK.findall(section)]
+    assert len(blocks) >= 6
+    await page_of_doors.converse(clinic, blocks)
+
+
+async def test_b10_the_times_that_are_remembered_as_let_pass_are_so_many(clinic: httpx.AsyncClient) -> None:
+    passed = [
+        {"url": waiting.PASSED, "valuePeriod": {"start": at("09:00"), "end": at(f"10:{minute:02}")}}
+        for minute in range(waiting.PASSED_MAX + 1)
+    ]
+    joined = (await clinic.post("/Appointment", json=wish("bob", extension=passed))).json()
+    assert extensions(joined, waiting.PASSED) == passed[1:]

@@ -326,6 +326,7 @@ ELEMENTS: dict[str, dict[str, Draw]] = {
         "status": one_of("proposed", "waitlist", "cancelled", "entered-in-error", "noshow", "pending", "fulfilled"),
         "time[x]": times,
         "appointmentType": maybe(concept),
+        "requestedPeriod": maybe(several(period), 0.3),
         "priority": maybe(one_of(0, 1, 7, 30)),
         "reasonCode": maybe(several(concept)),
         "reasonReference": maybe(several(reference("Condition", "Procedure")), 0.3),
