@@ -58,10 +58,11 @@ WHAT = {"book": 35, "hold": 20, "wait": 2, "confirm": 12, "renew": 6, "move": 10
 """What is tried, and how often."""
 EXPIRES = f"{CANONICAL}/StructureDefinition/hold-expires"
 START_SECONDS_MAX = 60
-SETTLE_SECONDS_MAX = 90
+SETTLE_SECONDS_MAX = 180
 BOOKED_MIN = 5
 """What a process must have booked before it ends, so that a slow machine has raced too."""
 LONGER_SECONDS_MAX = 60
+ANSWER_SECONDS_MAX = 60
 DATABASE = "race"
 TAKING = ("booked", "pending")
 REASON = {
@@ -166,7 +167,7 @@ async def book_together(plan: Plan, number: int) -> Report:
     report = Report()
     began = time.monotonic()
     limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(timeout=30, limits=limits) as http:
+    async with httpx.AsyncClient(timeout=ANSWER_SECONDS_MAX, limits=limits) as http:
         bookers = [
             Booker(plan, http, report, random.Random(f"{number}-{each}"))
             for each in range(plan.bookers // plan.processes)

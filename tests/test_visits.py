@@ -266,3 +266,13 @@ async def test_l4_an_arrival_told_by_both_at_once_is_written_by_both(clinic: htt
     answers = await asyncio.gather(move(clinic, booked, "arrived"), clinic.put("/Encounter/visit", json=begun))
     assert [one.is_success for one in answers] == [True, True]
     assert await status_of(clinic, booked) == "arrived"
+
+
+async def test_l4_who_walks_in_has_a_visit_at_once(clinic: httpx.AsyncClient) -> None:
+    walk_in = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0276", "code": "WALKIN"}]}
+    come = await book(clinic, SOON, status="arrived", appointmentType=walk_in)
+    [visit] = await encounters(clinic, come)
+    assert (visit["status"], visit["subject"]["reference"]) == ("arrived", "Patient/ann")
+    assert visit["period"] == {"start": at("08:00", MONDAY)}
+    assert (await move(clinic, visit, "finished")).status_code == 200
+    assert await status_of(clinic, come) == "fulfilled"

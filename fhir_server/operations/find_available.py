@@ -11,7 +11,7 @@ from fhir_server.operations._free_time import DURATION, SCHEDULES, WISHES, read_
 from fhir_server.operations.arguments import Arguments, read_arguments
 from fhir_server.outcome import FhirError, Json
 from fhir_server.plan import ById, Plan, Stored
-from fhir_server.scheduling.availability import local_day
+from fhir_server.scheduling.availability import local_day, sites
 from fhir_server.scheduling.elements import is_room
 from fhir_server.scheduling.finding import Ask, Bookable, refuse_window
 from fhir_server.scheduling.offers import Offer, find
@@ -79,8 +79,7 @@ def _find(ask: Ask, day: date | None, now: datetime, policy: Policy) -> Plan[lis
 def _sites(bookable: Bookable, asked: frozenset[str]) -> set[str]:
     """Where a visit on the Schedule can take place, of what was asked for; of a room, what it is part of."""
     locations = {f"Location/{one['id']}": one for one in bookable.calendar.locations}
-    parents = {name_reference(one.get("partOf")) for one in locations.values()}
-    lineages = [list(_lineage(reference, locations)) for reference in locations if reference not in parents]
+    lineages = [list(_lineage(f"Location/{site['id']}", locations)) for site in sites(bookable.calendar)]
     return {
         next((reference for reference in lineage if not is_room(locations[reference])), lineage[0])
         for lineage in lineages

@@ -172,9 +172,7 @@ async def _book_all(server: Server, request: Request, wanted: _Wanted) -> Sequen
             deadline_seconds=server.settings.transaction_deadline_seconds,
         )
     except FhirError as refused:
-        if refused.status not in (409, 422) or not asked:
-            raise
-        raise await _all_reasons(server, asked, wanted.intent) or _said(refused, asked) from None
+        raise await _refusal(server, refused, asked, wanted.intent) from None
 
 
 def _placed(asked: Sequence[Asked]) -> list[Asked]:
@@ -201,6 +199,12 @@ def _about(issue: Issue, asked: Sequence[Asked]) -> Issue:
 
 def _numbered(issue: Issue, place: int, number: int) -> Issue:
     return replace(issue, text=f"{place} of {number}: {issue.text}")
+
+
+async def _refusal(server: Server, refused: FhirError, asked: Sequence[Asked], intent: Intent) -> FhirError:
+    """The refusal of a series; if it is about what can be booked, with the reasons of all."""
+    reasons = await _all_reasons(server, asked, intent) if refused.status in (409, 422) else None
+    return reasons or _said(refused, asked)
 
 
 async def _all_reasons(server: Server, asked: Sequence[Asked], intent: Intent) -> FhirError | None:
@@ -230,9 +234,7 @@ async def rehearse_series(server: Server, id: str | None, propose: Propose, *, i
     try:
         await rehearse_all(server, asked, intent)
     except FhirError as refused:
-        if refused.status not in (409, 422):
-            raise
-        raise await _all_reasons(server, asked, intent) or _said(refused, asked) from None
+        raise await _refusal(server, refused, asked, intent) from None
 
 
 async def _book_each(server: Server, request: Request, wanted: _Wanted) -> Sequence[Written | FhirError]:

@@ -42,8 +42,8 @@ class Calendar:
 
     `roles` are the PractitionerRoles that are its actors, or of a Practitioner that is; `services` the
     HealthcareServices that are its actors, else those the roles name; `locations` its Location actors, else
-    the roles' locations, else those of its Device actors, else those of its services if it has no role, and their partOf
-    parents; `organizations` those that manage it.
+    the roles' locations, else those of its Device actors, else those of its services if it has no role, and their
+    partOf parents; `organizations` those that manage it.
     """
 
     schedule: Json
@@ -312,6 +312,12 @@ def _places(calendar: Calendar, role: Json | None) -> list[Json]:
         return [place for place in calendar.locations if _name(place) in at]
     parents = {name_reference(place.get("partOf")) for place in calendar.locations}
     return [place for place in calendar.locations if _name(place) not in parents]
+
+
+def sites(calendar: Calendar) -> list[Json]:
+    """The Locations where a visit can take place, without those that they are part of."""
+    places = (place for role in _roles(calendar) or (None,) for place in _places(calendar, role))
+    return list({_name(place): place for place in places}.values())
 
 
 def _actor_places(calendar: Calendar) -> list[Json]:

@@ -129,7 +129,7 @@ def _takes_time(change: Change, before: Json | None, after: Json) -> bool:
         joined = people_of(before, change.policy) != people_of(after, change.policy)
         held = holds.expires_of(before) != holds.expires_of(after)
         asked = change.intent.asking and before["status"] != after["status"]
-        return (moved and not _is_shortened(before, after, change)) or ((joined or held or asked) and not over)
+        return (moved and not _is_shortened(before, after, change)) or held or ((joined or asked) and not over)
     return not over or (after["status"] in ("pending", "booked") and not change.recording)
 
 

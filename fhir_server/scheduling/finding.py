@@ -24,6 +24,7 @@ from fhir_server.scheduling.elements import (
     targets,
 )
 from fhir_server.scheduling.intervals import Interval
+from fhir_server.scheduling.parameters import name_reference
 from fhir_server.scheduling.policy import Policy
 from fhir_server.scheduling.preferences import Wishes
 from fhir_server.scheduling.terms import terms_of
@@ -427,6 +428,26 @@ def is_wanted(calendar: Calendar, ask: Ask) -> bool:
 def places_of(bookable: Bookable) -> set[str]:
     """The Locations where the Schedule is, and those that they are part of."""
     return {f"Location/{location['id']}" for location in bookable.calendar.locations}
+
+
+def is_at(bookable: Bookable, place: str, whole: str | None) -> bool:
+    """Whether a visit on the Schedule can be at a Location that is part of `whole`: it is a place of the Schedule, is
+    inside one, or has one inside it. A Schedule without places can be anywhere."""
+    own = {f"Location/{site['id']}" for site in availability.sites(bookable.calendar)}
+    return not own or place in places_of(bookable) or whole in own
+
+
+def go_together(one: Bookable, other: Bookable) -> bool:
+    """Whether a visit on both Schedules can be where the rooms and devices of each are."""
+    return _reaches(one, other) and _reaches(other, one)
+
+
+def _reaches(one: Bookable, other: Bookable) -> bool:
+    """Whether the places that the first Schedule cannot leave, being one of rooms or devices, are of the other too."""
+    actors = {name_reference(actor) for actor in one.calendar.schedule.get("actor", ())}
+    moves = bool(one.calendar.roles or one.calendar.services)
+    bound = [site for site in availability.sites(one.calendar) if f"Location/{site['id']}" in actors or not moves]
+    return all(is_at(other, f"Location/{site['id']}", name_reference(site.get("partOf"))) for site in bound)
 
 
 def codes(concepts: Iterable[Json]) -> set[tuple[str | None, str]]:

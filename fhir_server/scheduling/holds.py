@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from fhir_server.outcome import CANONICAL, FhirError, Issue, Json
 from fhir_server.plan import Claim
+from fhir_server.scheduling import lifecycle
 from fhir_server.scheduling.elements import instant, is_computed, say
 from fhir_server.scheduling.parameters import extension_problems
 from fhir_server.scheduling.policy import Change
@@ -132,7 +133,8 @@ def keep(change: Change, before: Json | None, after: Json) -> Json:
     """The Appointment with what is to be said of its hold: nothing if it is not pending, else when the hold began, when
     it ends and whose it is, which no update takes away.
 
-    Refuses a hold that has ended already, and one that is longer than the policy allows.
+    Refuses a hold that has ended already, one that is longer than the policy allows, and to make one of what is booked,
+    or waits to be confirmed: that would end by itself.
     """
     live = before if before and before["status"] == "pending" and expires_of(before) else None
     if change.recording:
@@ -142,6 +144,9 @@ def keep(change: Change, before: Json | None, after: Json) -> Json:
     until = expires_of(after) or (expires_of(live) if live else None)
     if until is None:
         return without_expiry(after)
+    if before and live is None and before["status"] in lifecycle.OCCUPYING:
+        text = "The Appointment has its time for good and cannot become a hold: leave out the extension hold-expires."
+        raise FhirError("business-rule", text, "Appointment.status", problem="illegal-transition")
     if live and until == expires_of(live) and not is_expired(live, change.now):
         return _as_held(after, until, _said(live, SINCE) or say(change.now), _said(live, OWNER))
     renewed = live if live and not is_expired(live, change.now) else None

@@ -20,12 +20,11 @@ from fhir_server.scheduling.finding import (
     Ask,
     Bookable,
     claims_together,
+    go_together,
     load_bookables,
     places_left,
-    places_of,
 )
-from fhir_server.scheduling.offers import DAY, Following, Key, Offer, Taken, collect, follow, load_taken, look_at
-from fhir_server.scheduling.parameters import name_reference
+from fhir_server.scheduling.offers import Following, Key, Offer, Taken, collect, follow, load_taken, look_at
 from fhir_server.scheduling.policy import Policy
 
 Groups: TypeAlias = Sequence[Sequence[str]]
@@ -213,6 +212,7 @@ class _Choosing:
     taken: Taken
     loads: _Loads | None
     tries: int = 0
+    fitting: dict[tuple[str, str], bool] = field(default_factory=dict)
 
     def choose(self, offers: Mapping[str, Offer]) -> tuple[Offer, ...]:
         """The Slots of the choice, one of each Schedule; none if there is none."""
@@ -240,13 +240,13 @@ class _Choosing:
         return ()
 
     def _goes_with(self, pick: Pick, chosen: Sequence[Pick], offers: Mapping[str, Offer]) -> bool:
-        """Whether nobody takes two parts, all meet at one place, and those who share somebody fit together."""
+        """Whether nobody takes two parts, all meet at one place, and those who share a room fit together."""
         if any(pick.person == other.person for other in chosen):
             return False
         others = {other.bookable.reference: other.bookable for other in chosen}
         if pick.bookable.reference in others:
             return True
-        if not all(_meet(pick.bookable, other) and _meet(other, pick.bookable) for other in others.values()):
+        if not all(self._fit(pick.bookable, other) for other in others.values()):
             return False
         if all(pick.bookable.claimed.isdisjoint(other.claimed) for other in others.values()):
             return True
@@ -254,21 +254,13 @@ class _Choosing:
         together = claims_together([*others.values(), pick.bookable], offer.start, offer.end, "")
         return places_left(self.taken.claims, together) > 0
 
-
-def _meet(one: Bookable, other: Bookable) -> bool:
-    """Whether the places that take part in one are places of the other, as a booking demands."""
-    places = places_of(other)
-    return not places or all(not places.isdisjoint(_names(place)) for place in _actor_places(one))
-
-
-def _actor_places(bookable: Bookable) -> list[Json]:
-    actors = {name_reference(actor) for actor in bookable.calendar.schedule.get("actor", ())}
-    return [place for place in bookable.calendar.locations if f"Location/{place['id']}" in actors]
-
-
-def _names(place: Json) -> set[str | None]:
-    """A Location and what it is part of."""
-    return {f"Location/{place['id']}", name_reference(place.get("partOf"))}
+    def _fit(self, one: Bookable, other: Bookable) -> bool:
+        """Whether two Schedules can be of one visit: they go together, and no person is on both."""
+        pair = one.reference, other.reference
+        if pair not in self.fitting:
+            shared = any(kind(actor) == "Practitioner" for actor in one.claimed & other.claimed)
+            self.fitting[pair] = not shared and go_together(one, other)
+        return self.fitting[pair]
 
 
 # Who has the least to do
@@ -280,25 +272,27 @@ class _Loads:
 
     taken: Taken
     ask: Ask
-    known: dict[str, Mapping[date, float]] = field(default_factory=dict)
+    known: dict[str, tuple[Mapping[date, float], float]] = field(default_factory=dict)
 
     def order(self, picks: Sequence[Pick], offers: Mapping[str, Offer]) -> list[Pick]:
         """The picks, who has the least to do that day first, then in the window; as listed where that is the same."""
 
         def weigh(pick: Pick) -> tuple[float, float]:
-            minutes = self._minutes(pick)
+            by_day, in_window = self._minutes(pick)
             day = local_day(offers[pick.bookable.reference].start, pick.bookable.calendar.zone)
-            return minutes.get(day, 0.0), sum(minutes.values())
+            return by_day.get(day, 0.0), in_window
 
         return sorted(picks, key=weigh)
 
-    def _minutes(self, pick: Pick) -> Mapping[date, float]:
+    def _minutes(self, pick: Pick) -> tuple[Mapping[date, float], float]:
         actor = pick.person if pick.person in pick.bookable.claimed else pick.bookable.reference
         if actor not in self.known:
-            minutes: dict[date, float] = {}
+            by_day: dict[date, float] = {}
+            in_window = 0.0
             for claim in self.taken.claims.get(actor, ()):
-                if claim.capacity and self.ask.start - DAY < claim.core_start < self.ask.end:
-                    day = local_day(claim.core_start, pick.bookable.calendar.zone)
-                    minutes[day] = minutes.get(day, 0.0) + (claim.core_end - claim.core_start).total_seconds() / 60
-            self.known[actor] = minutes
+                minutes = (claim.core_end - claim.core_start).total_seconds() / 60 if claim.capacity else 0.0
+                day = local_day(claim.core_start, pick.bookable.calendar.zone)
+                by_day[day] = by_day.get(day, 0.0) + minutes
+                in_window += minutes if self.ask.start <= claim.core_start < self.ask.end else 0.0
+            self.known[actor] = by_day, in_window
         return self.known[actor]

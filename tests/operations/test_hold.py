@@ -13,7 +13,8 @@ import pytest
 from fhir_server.scheduling import holds
 from fhir_server.settling import settle
 from fhir_server.store import Store
-from tests.clinic import MONDAY, NOW, appointment, at, slot
+from tests.clinic import MONDAY, NOW, SCHEDULING, appointment, at, schedule, slot
+from tests.operations.test_find_slots import put
 from tests.outcomes import assert_outcome, problems
 
 SetClock = Callable[[datetime], None]
@@ -325,3 +326,30 @@ async def test_nobody_says_otherwise_on_the_slot_of_a_hold(clinic: httpx.AsyncCl
     set_clock(LATER)
     assert (await clinic.get(f"/Appointment/{held['id']}")).json()["status"] == "cancelled"
     assert (await clinic.get(f"/{NINE}")).json()["status"] == "free"
+
+
+async def test_what_is_booked_never_becomes_a_hold(clinic: httpx.AsyncClient, set_clock: SetClock) -> None:
+    asks = {"url": SCHEDULING, "extension": [{"url": "confirmationRequired", "valueBoolean": True}]}
+    await put(clinic, schedule(extension=[asks]))
+    one = f"/Appointment/{(await hold(clinic)).json()['id']}"
+    waits = await clinic.post(f"{one}/$book")
+    assert (waits.status_code, waits.json()["status"]) == (202, "pending")
+    assert_outcome(await clinic.post(f"{one}/$hold"), 422, "business-rule", "illegal-transition")
+    booked = await clinic.put(one, json={**waits.json(), "status": "booked"})
+    assert booked.status_code == 200, booked.text
+    until = NOW + timedelta(minutes=20)
+    assert_outcome(
+        await clinic.put(one, json=holds.ask_for(booked.json(), until)), 422, "business-rule", "illegal-transition"
+    )
+    set_clock(until)
+    assert (await clinic.get(one)).json()["status"] == "booked"
+
+
+async def test_a_hold_that_outlasts_its_time_is_booked_for_good(
+    clinic: httpx.AsyncClient, store: Store, set_clock: SetClock
+) -> None:
+    set_clock(datetime.fromisoformat(at("08:50")))
+    held = (await hold(clinic, minutes=60)).json()
+    set_clock(datetime.fromisoformat(at("09:40")))
+    assert (await clinic.post(f"/Appointment/{held['id']}/$book")).json()["status"] == "booked"
+    assert {claim["claim"]["expires"] async for claim in store.db["claims"].find()} == {None}

@@ -382,3 +382,15 @@ async def test_b11_the_example_of_the_page_is_booked_as_it_says(clinic: httpx.As
     response = await clinic.post("/Appointment/$book", json=json.loads(wanted))
     assert response.status_code == 201, response.text
     assert [entry["resource"]["start"] for entry in response.json()["entry"]] == starts.split()
+
+
+async def test_b11_a_held_first_is_booked_with_its_series_by_its_owner_alone(clinic: httpx.AsyncClient) -> None:
+    secret = {"X-Hold-Token": "secret"}
+    wanted = recurring(at("09:00"), occurrenceCount=3)
+    held = (await clinic.post("/Appointment/$hold", json=wanted, headers=secret)).json()
+    for operation, status in (("book", 403), ("validate-booking", 200)):
+        refused = await clinic.post(f"/Appointment/{held['id']}/${operation}")
+        issue = assert_outcome(refused, status, "forbidden", "not-the-holder")
+        assert issue["expression"] == ["Appointment.extension"]
+    booked = await clinic.post(f"/Appointment/{held['id']}/$book", headers=secret)
+    assert (booked.status_code, len(booked.json()["entry"])) == (200, 3)
