@@ -390,17 +390,20 @@ def times(appointment: Json) -> tuple[datetime, datetime]:
 
 
 def overfull(taking: Sequence[Json], places: Mapping[str, int]) -> Iterator[str]:
-    """The actors who are at more places at once than they have, which is one if nothing is said."""
+    """The actors who are at more places at once than they have: one, but for groups, whose visits share a room."""
     changes: dict[str, list[tuple[datetime, int, str]]] = defaultdict(list)
     for each in taking:
         start, end = times(each)
         for actor in actors_of(each):
             changes[actor] += [(start, 1, each["id"]), (end, -1, each["id"])]
+    with_whom = {each["id"]: frozenset(actors_of(each)) for each in taking}
     for actor, sequence in changes.items():
         present: set[str] = set()
         for _, change, id in sorted(sequence):
             present = present | {id} if change > 0 else present - {id}
-            if len(present) > places.get(actor, 1):
+            groups = places.keys() & frozenset.intersection(*(with_whom[one] for one in present)) if present else ()
+            most = max((places[one] for one in groups if actor == one or actor.startswith("Location/")), default=1)
+            if len(present) > most:
                 yield f"{actor} is booked twice: {', '.join(f'Appointment/{one}' for one in sorted(present))}"
 
 

@@ -304,7 +304,8 @@ async def _decide_anew(server: Server, asked: Sequence[Asked], intent: Intent) -
 
     What is refused because of what others have is put off until they are decided, then again with what those that wait
     occupy taken as free, since they all are about to say anew what they occupy: so the order in which a transaction
-    lists its entries does not matter, and two appointments can change places.
+    lists its entries does not matter, and two appointments can change places. Where nothing has changed meanwhile, it
+    stays refused.
     """
     now = server.now()
     pending = Pending(server.rows, server.policy.zone, server.base, now)
@@ -325,10 +326,14 @@ async def _decide_anew(server: Server, asked: Sequence[Asked], intent: Intent) -
                 continue
             pending.add(each.reference, decision)
             answers[place] = _answer(each, before.get(each.reference), decision, now)
+        decided = len(refused) < len(waiting)
         waiting = [(place, each) for place, each in waiting if place in refused]
         if not waiting:
             break
-        pending.released.update(each.reference for _, each in waiting)
+        released = {each.reference for _, each in waiting if each.reference in before}
+        if not decided and released == pending.released:
+            raise refused[waiting[0][0]]
+        pending.released = released
     else:
         raise refused[waiting[0][0]]
     await _refuse_referred(server, asked, pending, load)

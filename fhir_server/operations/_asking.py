@@ -12,6 +12,7 @@ from fhir_server.definitions import Parameter, Request
 from fhir_server.interactions.create import replay_of
 from fhir_server.interactions.intent import intent_of
 from fhir_server.interactions.update import refuse_mismatch
+from fhir_server.links import rewrite
 from fhir_server.operations._enrolling import Newcomer, enroll, identified
 from fhir_server.operations._intending import intending
 from fhir_server.operations.arguments import Arguments, reference_text
@@ -445,16 +446,11 @@ async def ask_bid(server: Server, bid: Bid, propose: Propose, replaced: str | No
 
 
 def _join(appointment: Json, newcomers: Sequence[Newcomer], references: Sequence[str]) -> Json:
-    """The Appointment with the newcomers under their references."""
+    """The Appointment with the newcomers under their references, in what is contained in it too."""
     local = {one.local: reference for one, reference in zip(newcomers, references, strict=True) if one.local}
-    people = [
-        {**one, "actor": {**actor, "reference": local[name]}}
-        if (name := (actor := one.get("actor", {})).get("reference")) in local
-        else one
-        for one in appointment.get("participant", ())
-    ]
     others = [reference for one, reference in zip(newcomers, references, strict=True) if not one.local]
-    return with_patients({**appointment, "participant": people}, others)
+    joined = rewrite(appointment, lambda link, is_reference: local.get(link, link) if is_reference else link)
+    return with_patients(joined, others)
 
 
 def _give_way(before: Stored | None) -> Json:

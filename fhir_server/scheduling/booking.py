@@ -231,9 +231,22 @@ def _ask_again(visit: Visit) -> Json:
         return visit.resource
     if (instant(former["start"]), instant(former["end"])) == (visit.start, visit.end):
         return visit.resource
-    agreed = [one for one in former["participant"] if one["status"] in ("accepted", "tentative") and _answers(one)]
-    asked = [{**one, "status": "needs-action"} if one in agreed else one for one in visit.resource["participant"]]
+    base = visit.change.policy.base
+    agreed = [_answer(one, base) for one in former["participant"] if one["status"] in AGREED and _answers(one)]
+    asked = [
+        {**one, "status": "needs-action"} if _answer(one, base) in agreed else one
+        for one in visit.resource["participant"]
+    ]
     return {**visit.resource, "participant": asked}
+
+
+def _answer(participant: Json, base: str) -> tuple[object, ...]:
+    """Who answers what, however it is written."""
+    actor = participant.get("actor")
+    return target(actor, base) or actor, participant.get("type"), participant["status"]
+
+
+AGREED = frozenset({"accepted", "tentative"})
 
 
 ASKING_AGAIN = frozenset({"pending", "booked"})

@@ -99,5 +99,5 @@ def _answers(response: Json, questionnaire: str, patient: str, base: str) -> boo
         response.get("status") in FILLED_IN
         and answered == url
         and (not version or filled == version)
-        and target(response.get("subject"), base) in (patient, None)
+        and ("subject" not in response or target(response["subject"], base) == patient)
     )

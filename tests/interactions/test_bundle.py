@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from fhir_server.store.measure import counted
 from tests.clinic import BUILDERS, CLINIC, REASON, appointment, at, encounter, location, organization, patient, slot
 from tests.outcomes import assert_outcome
 
@@ -701,3 +702,17 @@ async def test_one_version_is_made_of_a_slot_that_several_entries_touch(clinic: 
         ("busy", 'W/"2"'),
         ("busy", 'W/"1"'),
     ]
+
+
+async def test_a_transaction_of_which_nothing_is_possible_is_looked_at_once(clinic: httpx.AsyncClient) -> None:
+    await clinic.post("/Appointment", json=appointment(minutes=180))
+    taken = [
+        appointment(at(time), actors=("Patient/bob", "Practitioner/smith")) for time in ("09:00", "10:00", "11:00")
+    ]
+    with counted() as alone:
+        for each in taken:
+            assert_outcome(await clinic.post("/Appointment", json=each), 409, "conflict", "practitioner-busy")
+    with counted() as together:
+        refused = await clinic.post("/", json=bundle(*(entry("POST", "Appointment", each) for each in taken)))
+    assert_outcome(refused, 409, "conflict", "practitioner-busy")
+    assert 0 < len(together) <= len(alone)

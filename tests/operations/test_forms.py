@@ -69,6 +69,9 @@ async def test_b13_a_form_before_booking_must_be_filled_in(asking: httpx.AsyncCl
         {"status": "stopped"},
         {"questionnaire": "http://example.org/Questionnaire/another"},
         {"subject": {"reference": "Patient/bob"}},
+        {"subject": {"reference": "http://elsewhere.example/fhir/Patient/bob"}},
+        {"subject": {"identifier": {"value": "bob"}}},
+        {"subject": {"display": "Bob"}},
     ],
 )
 async def test_b13_what_is_not_the_whole_form_of_the_patient_is_not_enough(
@@ -99,6 +102,20 @@ async def test_b13_answers_about_nobody_count_where_they_are_given(asking: httpx
     contained = {**response, "id": "inside"}
     inside = {"contained": [contained], "supportingInformation": [{"reference": "#inside"}]}
     await booked(asking, appointment(at("10:00"), **inside))
+
+
+async def test_b13_a_patient_without_a_record_books_with_the_form_in_one_request(asking: httpx.AsyncClient) -> None:
+    newcomer = {"resourceType": "Patient", "id": "new", "name": [{"family": "Newman"}]}
+    response = questionnaire_response("inside", subject={"reference": "#new"})
+    wanted = appointment(
+        actors=("#new", "Practitioner/smith"),
+        contained=[newcomer, response],
+        supportingInformation=[{"reference": "#inside"}],
+    )
+    made = await asking.post("/Appointment/$book", json=wanted)
+    assert made.status_code == 201, made.text
+    [found] = (await asking.get("/Patient?family=Newman")).json()["entry"]
+    assert made.json()["contained"][0]["subject"] == {"reference": f"Patient/{found['resource']['id']}"}
 
 
 async def test_b13_the_form_can_come_in_the_transaction_of_the_booking(asking: httpx.AsyncClient) -> None:

@@ -322,3 +322,14 @@ async def test_b6_only_who_is_of_the_kind_that_is_named_comes(clinic: httpx.Asyn
     jones = f"{BASE}Practitioner/jones"
     moved = await ask(clinic, one["id"], "reschedule", start=at("10:00"), practitioner=jones)
     assert actors(moved.json()) == ["Patient/ann", "Practitioner/jones"]
+
+
+async def test_b5_who_had_agreed_is_asked_again_however_they_are_written(clinic: httpx.AsyncClient) -> None:
+    one = await booked(clinic)
+    people = [
+        {**person, "actor": {"reference": f"{BASE}{person['actor']['reference']}", "display": "As written here"}}
+        for person in one["participant"]
+    ]
+    later = {**one, "participant": people, "start": at("10:00"), "end": at("10:30")}
+    moved = await clinic.put(f"/Appointment/{one['id']}", json=later)
+    assert [person["status"] for person in moved.json()["participant"]] == ["needs-action", "needs-action"]
