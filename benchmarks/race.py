@@ -52,12 +52,12 @@ ROOMS = 2
 GROUP = 3
 """Places of the last practitioner's groups."""
 HOLD_MINUTES = 1
-WAITING_MAX = 2
+WAITING_MAX = 1
 """Entries of the waiting list that a booker has at a time."""
-WHAT = {"book": 35, "hold": 20, "wait": 2, "confirm": 12, "renew": 6, "move": 10, "cancel": 15}
+WHAT = {"book": 35, "hold": 20, "wait": 10, "confirm": 10, "renew": 5, "move": 10, "cancel": 15}
 """What is tried, and how often."""
 EXPIRES = f"{CANONICAL}/StructureDefinition/hold-expires"
-START_SECONDS_MAX = 60
+START_SECONDS_MAX = 120
 SETTLE_SECONDS_MAX = 180
 BOOKED_MIN = 5
 """What a process must have booked before it ends, so that a slow machine has raced too."""
@@ -197,10 +197,15 @@ class Booker:
             what = self.choice.choices(tuple(WHAT), tuple(WHAT.values()))[0]
             if what == "wait":
                 await self.wait()
-            elif what in ("book", "hold") or not self.kept:
+            elif what in ("book", "hold") or not (ids := self.changeable(what)):
                 await self.book("hold" if what == "hold" else "book")
             else:
-                await self.change(what, self.choice.choice(sorted(self.kept)))
+                await self.change(what, self.choice.choice(ids))
+
+    def changeable(self, what: str) -> list[str]:
+        """Its own Appointments to which that can be done: only holds are confirmed and renewed."""
+        held = what in ("confirm", "renew")
+        return sorted(id for id, each in self.kept.items() if not held or each["status"] == "pending")
 
     def anywhere(self) -> Json:
         start = self.plan.day + timedelta(minutes=self.choice.randrange(24 * 60))
@@ -257,13 +262,9 @@ class Booker:
         elif what == "confirm":
             path, method, body, headers = f"{path}/$book", "POST", {}, self.key()
             after = {**before, "status": "booked"}
-            if before["status"] != "pending":
-                return
         elif what == "renew":
             path, method, headers = f"{path}/$hold", "POST", self.key()
             body = parameters(minutes=("positiveInt", HOLD_MINUTES))
-            if before["status"] != "pending":
-                return
         else:
             anywhere = self.anywhere()
             body = after = {**before, "start": anywhere["start"], "end": anywhere["end"]}
@@ -426,7 +427,7 @@ def has_expired(hold: Json) -> bool:
 
 @contextmanager
 def serving(uri: str, port: int) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """A server on the port; the list holds its process, and whoever kills it puts the next one there."""
+    """A server that begins on the port; the list holds its process, and whoever kills it puts the next one there."""
     processes = [launch(uri, port)]
     try:
         yield processes
@@ -442,16 +443,17 @@ def launch(uri: str, port: int) -> subprocess.Popen[bytes]:
         "FHIR_SERVER_PORT": str(port),
         "FHIR_SERVER_LOG_LEVEL": "warning",
     }
-    process = subprocess.Popen((sys.executable, "-m", "fhir_server", "serve"), env={**os.environ, **chosen})
+    return subprocess.Popen((sys.executable, "-m", "fhir_server", "serve"), env={**os.environ, **chosen})
+
+
+def wait_until_ready(port: int, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START_SECONDS_MAX
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and process.poll() is None:
         try:
             if httpx.get(f"http://127.0.0.1:{port}/health/ready", timeout=5).status_code == 200:
-                return process
+                return
         except httpx.TransportError:
             time.sleep(0.1)
-        if process.poll() is not None:
-            break
     process.kill()
     raise SystemExit("The server did not start.")
 
@@ -472,6 +474,7 @@ def kill_in_turn(
         processes[0].kill()
         processes[0].wait()
         processes[0] = launch(uri, port)
+        wait_until_ready(port, processes[0])
     return 0
 
 
@@ -550,6 +553,8 @@ def main() -> int:
             uri = os.environ.get("MONGODB_URI") or stack.enter_context(running(data))
             ports = [free_port() for _ in range(chosen.servers)]
             started = [(port, stack.enter_context(serving(uri, port))) for port in ports]
+            for port, processes in started:
+                wait_until_ready(port, processes[0])
         servers = tuple(chosen.server) or tuple(f"http://127.0.0.1:{port}/fhir" for port, _ in started)
         shared = (chosen.seconds, chosen.processes, chosen.bookers, chosen.actors, day)
         plan = Plan(servers, *shared, bool(chosen.kill_server))

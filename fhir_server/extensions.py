@@ -217,7 +217,7 @@ EXTENSIONS: tuple[Extension, ...] = (
     Extension(
         "terms",
         "The terms of a Slot",
-        "What the Schedule of a computed Slot says of a visit, to tell the Slots of several calendars apart.",
+        "What the Schedule of a Slot that was found says of a visit, to tell the Slots of several calendars apart.",
         ("Slot",),
         (
             Part("name", "The name of the calendar", ("string",)),

@@ -15,7 +15,7 @@ from fhir_server.outcome import FhirError
 from fhir_server.plan import Plan, Sought
 from fhir_server.scheduling.elements import target
 from fhir_server.scheduling.finding import Ask
-from fhir_server.scheduling.joint import MEMBERS_MAX
+from fhir_server.scheduling.joint import MEMBERS_MAX, refuse_many
 from fhir_server.scheduling.preferences import PREFERENCES_MAX, Wishes, read_preference, spell_timing
 from fhir_server.search import Scope
 from fhir_server.search.text import split, unescape
@@ -111,11 +111,10 @@ def read_ask(server: Server, request: Request, arguments: Arguments, start: date
 
 
 def _wishes(server: Server, arguments: Arguments) -> Wishes:
-    insurances = (_insurance(text, server.base) for text in arguments.get("insurance", ()))
     return Wishes(
         tuple(read_preference(text, "when") for text in preferences(arguments)),
         next(iter(arguments.get("new-patient", ())), False),
-        frozenset(insurances),
+        frozenset(_insurance(text, server.base) for text in _alternatives(arguments.get("insurance", ()))),
     )
 
 
@@ -142,12 +141,16 @@ def read_reference(text: str, type: str | None, name: str, base: str) -> str:
 
 
 def _tokens(texts: Sequence[str]) -> frozenset[str]:
-    """The index values of tokens, several of them with commas, as in a search."""
-    return frozenset(_token(unescape(one)) for text in texts for one in split(text, ","))
+    return frozenset(map(_token, _alternatives(texts)))
+
+
+def _alternatives(texts: Sequence[str]) -> list[str]:
+    """Each of several with commas, as in a search."""
+    return [unescape(one) for text in texts for one in split(text, ",")]
 
 
 def _token(text: str) -> str:
-    """`*|code` for a bare code, `system|code` as it is."""
+    """The index value: `*|code` for a bare code, `system|code` as it is."""
     return text if "|" in text else f"*|{text}"
 
 
@@ -164,6 +167,9 @@ def read_zone(arguments: Arguments) -> ZoneInfo | None:
 
 _NEXT_MEMBER = re.compile(r",(?=[A-Z][A-Za-z]+[/?]|https?://)")
 
+POOLS_MAX = 16
+"""Members of a request that are searches."""
+
 MEMBER_TYPES = ("Schedule", "PractitionerRole", "Practitioner", "Location", "Device", "HealthcareService")
 
 
@@ -171,11 +177,13 @@ async def read_groups(server: Server, texts: Sequence[str], name: str) -> list[l
     """Each text as the references it lists, in order of preference: `Practitioner/smith,Practitioner/jones`.
 
     A member that is a search, like `PractitionerRole?role=nurse&location=Location/main`, stands for all that it finds,
-    ordered by id; more than a group may have are refused.
+    ordered by id; more than a group may have are refused, and so are too many searches.
     """
-    return [
-        [one for member in _NEXT_MEMBER.split(text) for one in await _members(server, member, name)] for text in texts
-    ]
+    asked = [_NEXT_MEMBER.split(text) for text in texts]
+    refuse_many(asked)
+    if sum("?" in member for members in asked for member in members) > POOLS_MAX:
+        raise FhirError("too-costly", f"{name}: at most {POOLS_MAX} members can be searches.", name)
+    return [[one for member in members for one in await _members(server, member, name)] for members in asked]
 
 
 async def _members(server: Server, text: str, name: str) -> Sequence[str]:

@@ -58,7 +58,7 @@ def decide(change: Change) -> Plan[Decision]:
     overrides.refuse(change.intent, change.policy)
     after = reasons.complete(after)
     _refuse_status(change, before, after)
-    after = yield from moving.follow_slots(change, before, after)
+    after = moving.follow_length(change, before, (yield from moving.follow_slots(change, before, after)))
     yield from policies.refuse_late(change, before, after)
     after = policies.keep(change, before, after)
     after = mark_changed(change, before, waiting.keep(change, before, holds.keep(change, before, after)))

@@ -118,7 +118,7 @@ def time_problems(visit: Visit, chosen: Sequence[Chosen]) -> list[Issue]:
     kept = _kept(visit)
     waived = ARRIVING if visit.change.recording or _walks_in(visit) else _undone(visit) | (PASSED if kept else NONE)
     for one in chosen:
-        if f"Slot/{one.slot_id}" in kept or (one.slot_id is None and not visit.moved):
+        if stays(visit, one):
             continue
         start, end = span(one) if one.slot_id else (visit.start, visit.end)
         for code in slots.refusals(one.bookable.calendar, start, end, visit.change.now):
@@ -126,6 +126,11 @@ def time_problems(visit: Visit, chosen: Sequence[Chosen]) -> list[Issue]:
                 text = f"{TIME_TEXTS[code]} ({one.bookable.reference})"
                 problems.setdefault(code, problem("business-rule", text, "Appointment.start", code))
     return list(problems.values())
+
+
+def stays(visit: Visit, one: Chosen) -> bool:
+    """Whether the visit has been on that Schedule at this time."""
+    return f"Slot/{one.slot_id}" in _kept(visit) or (one.slot_id is None and not visit.moved)
 
 
 def _kept(visit: Visit) -> frozenset[str]:

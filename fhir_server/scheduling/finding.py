@@ -466,14 +466,8 @@ def _tokens(concepts: Iterable[Json]) -> set[str]:
 def slot_resource(bookable: Bookable, id: str, start: datetime, end: datetime, left: int, status: str = "free") -> Json:
     """A computed Slot. Its times are spelled in the Schedule's own zone; it never says who holds it."""
     calendar = bookable.calendar
-    capacity = calendar.parameters.capacity
     slot: Json = {"resourceType": "Slot", "id": id, "meta": {"tag": [COMPUTED_TAG]}}
-    said = []
-    if capacity > 1:
-        said += [{"url": SLOT_CAPACITY, "valueInteger": capacity}, {"url": REMAINING, "valueUnsignedInt": left}]
-    if terms := terms_of(calendar):
-        said.append(terms)
-    if said:
+    if said := said_of(calendar, left):
         slot["extension"] = said
     for element in ("serviceCategory", "serviceType", "specialty"):
         if element in calendar.schedule:
@@ -485,6 +479,13 @@ def slot_resource(bookable: Bookable, id: str, start: datetime, end: datetime, l
         "start": say(start, calendar.zone),
         "end": say(end, calendar.zone),
     }
+
+
+def said_of(calendar: Calendar, left: int) -> list[Json]:
+    """The extensions that tell the places of a Slot of a group, and the terms of its Schedule."""
+    capacity = calendar.parameters.capacity
+    places = [{"url": SLOT_CAPACITY, "valueInteger": capacity}, {"url": REMAINING, "valueUnsignedInt": left}]
+    return [*(places if capacity > 1 else ()), *filter(None, [terms_of(calendar)])]
 
 
 def read_slot(id: str, now: datetime, policy: Policy) -> Plan[Json | None]:

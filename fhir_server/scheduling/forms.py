@@ -10,10 +10,11 @@ from fhir_server.outcome import Issue, Json
 from fhir_server.plan import ById, Matching, Plan, Stored
 from fhir_server.scheduling import holds
 from fhir_server.scheduling.availability import Calendar
+from fhir_server.scheduling.checks import stays
 from fhir_server.scheduling.elements import target, targets
 from fhir_server.scheduling.finding import codes
 from fhir_server.scheduling.parameters import BEFORE_BOOKING, BEFORE_VISIT, REQUIRED_FORM, extensions
-from fhir_server.scheduling.visit import Chosen, Visit, problem
+from fhir_server.scheduling.visit import Chosen, Visit, people_of, problem
 
 FILLED_IN = ("completed", "amended")
 """The statuses of a QuestionnaireResponse that is whole."""
@@ -50,12 +51,14 @@ def asked_by(calendar: Calendar, visit: Visit) -> Iterator[Form]:
 
 def problems(visit: Visit, chosen: Sequence[Chosen]) -> Plan[list[Issue]]:
     """The forms that must be filled in before this is booked and are not, for each patient who comes. A hold needs
-    none: it is there to fill them in. Without forms nothing is loaded."""
+    none: it is there to fill them in. What is booked is not asked again until it is moved. Without forms nothing is
+    loaded."""
     wanted = {
-        form.questionnaire: one.bookable.reference
+        (form.questionnaire, patient): one.bookable.reference
         for one in chosen
         for form in asked_by(one.bookable.calendar, visit)
         if form.when == BEFORE_BOOKING
+        for patient in _asked(visit, one)
     }
     if not wanted or visit.change.recording or _is_hold(visit.resource):
         return []
@@ -64,8 +67,8 @@ def problems(visit: Visit, chosen: Sequence[Chosen]) -> Plan[list[Issue]]:
     kept = Matching(
         "QuestionnaireResponse",
         {
-            "subject": frozenset(visit.patients),
-            "questionnaire": frozenset(url.partition("|")[0] for url in wanted),
+            "subject": frozenset(patient for _, patient in wanted),
+            "questionnaire": frozenset(url.partition("|")[0] for url, _ in wanted),
             "status": frozenset(f"*|{status}" for status in FILLED_IN),
         },
     )
@@ -75,19 +78,26 @@ def problems(visit: Visit, chosen: Sequence[Chosen]) -> Plan[list[Issue]]:
     return list(_missing(visit, wanted, responses))
 
 
+def _asked(visit: Visit, one: Chosen) -> Sequence[str]:
+    """The patients whom a Schedule asks: those who come, but for those who have been booked on it at this time."""
+    if visit.former is None or _is_hold(visit.former) or not stays(visit, one):
+        return visit.patients
+    booked = {reference for reference, _ in people_of(visit.former, visit.change.policy)}
+    return [patient for patient in visit.patients if patient not in booked]
+
+
 def _is_hold(appointment: Json) -> bool:
     return appointment["status"] == "pending" and holds.expires_of(appointment) is not None
 
 
-def _missing(visit: Visit, wanted: Mapping[str, str], responses: Sequence[Json]) -> Iterator[Issue]:
-    for questionnaire, schedule in wanted.items():
-        for patient in visit.patients:
-            if not any(_answers(one, questionnaire, patient, visit.change.policy.base) for one in responses):
-                text = (
-                    f"{schedule} asks for a form before booking: send a completed QuestionnaireResponse with "
-                    f"questionnaire {questionnaire} and subject {patient}, then book again."
-                )
-                yield problem("business-rule", text, "Appointment.supportingInformation", "form-required")
+def _missing(visit: Visit, wanted: Mapping[tuple[str, str], str], responses: Sequence[Json]) -> Iterator[Issue]:
+    for (questionnaire, patient), schedule in wanted.items():
+        if not any(_answers(one, questionnaire, patient, visit.change.policy.base) for one in responses):
+            text = (
+                f"{schedule} asks for a form before booking: send a completed QuestionnaireResponse with "
+                f"questionnaire {questionnaire} and subject {patient}, then book again."
+            )
+            yield problem("business-rule", text, "Appointment.supportingInformation", "form-required")
 
 
 def _answers(response: Json, questionnaire: str, patient: str, base: str) -> bool:

@@ -119,7 +119,7 @@ def find_next_joint(
 
 def load_team(groups: Groups, policy: Policy) -> Plan[Team]:
     """The Schedules of each member of each group; five batches. Refuses too many groups, members or Schedules."""
-    _refuse_many(groups)
+    refuse_many(groups)
     members = frozenset(member for group in groups for member in group)
     people = frozenset(member for member in members if kind(member) == "Practitioner")
     named = frozenset(member for member in members if kind(member) != "Schedule")
@@ -145,7 +145,8 @@ def load_team(groups: Groups, policy: Policy) -> Plan[Team]:
     return Team(picks, sorted(members - busy))
 
 
-def _refuse_many(groups: Groups) -> None:
+def refuse_many(groups: Groups) -> None:
+    """Refuses too many groups, or members of one."""
     for what, count, most in (
         ("groups", len(groups), GROUPS_MAX),
         ("members of a group", max((len(group) for group in groups), default=0), MEMBERS_MAX),

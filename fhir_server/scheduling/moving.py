@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 
 from fhir_server.outcome import FhirError, Json
 from fhir_server.plan import ById, Plan, Stored
@@ -42,6 +43,20 @@ def follow_slots(change: Change, before: Json | None, after: Json) -> Plan[Json]
     if (start, end) != (instant(after["start"]), instant(after["end"])):
         after = {**after, "start": say(start, zone), "end": say(end, zone)}
     return (yield from _exchange(after, was, new, change.policy.base))
+
+
+def follow_length(change: Change, before: Json | None, after: Json) -> Json:
+    """The Appointment; a minutesDuration that was its whole length and stays as it was is its length still."""
+    said, length = after.get("minutesDuration"), _minutes(after)
+    if before is None or said is None or length is None or change.recording:
+        return after
+    return {**after, "minutesDuration": length} if said == before.get("minutesDuration") == _minutes(before) else after
+
+
+def _minutes(appointment: Json) -> int | None:
+    if "start" not in appointment or "end" not in appointment:
+        return None
+    return (instant(appointment["end"]) - instant(appointment["start"])) // timedelta(minutes=1)
 
 
 def _is_put_elsewhere(change: Change, before: Json, after: Json) -> bool:

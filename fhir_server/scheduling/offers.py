@@ -29,6 +29,7 @@ from fhir_server.scheduling.finding import (
     load_claims,
     places_left,
     refuse_far,
+    said_of,
     select_schedules,
     slot_resource,
 )
@@ -90,7 +91,13 @@ class Offer:
 
     @property
     def slot(self) -> Json:
-        return self.published or slot_resource(self.bookable, self.id, self.start, self.end, self.left)
+        """The Slot as it is found: one that an EHR published with what is said of it beside what it says."""
+        if self.published is None:
+            return slot_resource(self.bookable, self.id, self.start, self.end, self.left)
+        own = self.published.get("extension", [])
+        urls = {one["url"] for one in own}
+        more = [one for one in said_of(self.bookable.calendar, self.left) if one["url"] not in urls]
+        return {**self.published, "extension": [*own, *more]} if more else self.published
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ def step_minutes(start: datetime, end: datetime, zone: ZoneInfo) -> int:
     60 where the clock differs from UTC by whole hours, 30 in India, 15 in Nepal.
     """
     minutes = 60
-    for day in _days(start, end, zone):
+    for day in _days(start, end + timedelta(days=1), zone):
         offset = datetime(day.year, day.month, day.day, tzinfo=zone).utcoffset() or timedelta(0)
         minutes = gcd(minutes, int(offset.total_seconds()) // 60)
     return minutes

@@ -10,7 +10,7 @@ import pytest
 from fhir_server.outcome import CANONICAL
 from fhir_server.scheduling.preferences import PREFERENCES_MAX
 from fhir_server.store import counted
-from tests.clinic import MONDAY, appointment, at, location, practitioner, role, schedule, service
+from tests.clinic import MONDAY, appointment, at, location, practitioner, role, schedule, service, slot
 from tests.operations.test_find_slots import put, starts
 from tests.outcomes import assert_outcome
 
@@ -238,6 +238,7 @@ async def test_a10_a_schedule_says_which_patients_it_takes(clinic: httpx.AsyncCl
     assert await schedules(**{"new-patient": "false"}) == {"smith-main", "open", "any"}
     assert await schedules(insurance="aok") == {"smith-main", "any"}
     assert await schedules(insurance=["urn:payers|aok", "InsurancePlan/gold"]) == {"smith-main", "open", "any"}
+    assert await schedules(insurance="tk,InsurancePlan/gold") == {"open", "any"}
     assert await schedules(insurance="urn:other|aok") == {"any"}
     wrong = {"url": f"{ROOT}/accepts", "extension": [{"url": "insurance", "valueString": "aok"}]}
     assert_outcome(await clinic.put("/Schedule/any", json=schedule("any", extension=[wrong])), 400, "value")
@@ -287,3 +288,22 @@ async def test_a8_each_slot_says_its_calendar_and_its_terms(clinic: httpx.AsyncC
     assert (await clinic.get(f"/Slot/{slot['id']}")).json()["extension"] == slot["extension"]
     wrong = {"url": f"{ROOT}/calendar", "extension": [{"url": "kind", "valueCode": "secret"}]}
     assert_outcome(await clinic.put("/Schedule/spring", json=schedule("spring", extension=[wrong])), 400, "value")
+
+
+async def test_a8_a_slot_of_an_ehr_says_its_terms_and_its_places_too(clinic: httpx.AsyncClient) -> None:
+    offer = {"url": f"{ROOT}/calendar", "extension": [{"url": "name", "valueString": "Evening"}]}
+    own = {"url": "http://ehr.example/ward", "valueString": "7"}
+    await put(clinic, schedule(extension=[offer], parameters={"capacity": 3}), slot("own", extension=[own]))
+    window = {"start": at("18:00"), "end": at("19:00")}
+
+    async def said() -> dict[str, Any]:
+        [found] = slots_of(await ask(clinic, **window))
+        assert found["id"] == "own"
+        return {one["url"].rpartition("/")[2]: one for one in found["extension"]}
+
+    assert (await said())["remaining-places"]["valueUnsignedInt"] == 3
+    visit = appointment(at("18:00"), slot=[{"reference": "Slot/own"}])
+    assert (await clinic.post("/Appointment", json=visit)).status_code == 201
+    assert (await said())["remaining-places"]["valueUnsignedInt"] == 2
+    assert (await said())["terms"]["extension"][0]["valueString"] == "Evening"
+    assert (await clinic.get("/Slot/own")).json()["extension"] == [own]

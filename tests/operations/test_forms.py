@@ -14,6 +14,7 @@ from tests.clinic import (
     WEDNESDAY,
     appointment,
     at,
+    device,
     patient,
     questionnaire,
     questionnaire_response,
@@ -216,3 +217,19 @@ async def test_b13_a_slot_says_which_form_its_calendar_asks_for(asking: httpx.As
     first = (await find(asking))[0]
     [terms] = [one for one in first["extension"] if one["url"].endswith("/terms")]
     assert {"url": "form", "valueCanonical": FORM} in terms["extension"]
+
+
+async def test_b13_what_is_booked_is_not_asked_for_a_form_until_it_is_moved(asking: httpx.AsyncClient) -> None:
+    await put(asking, device(), schedule(), patient("bob"))
+    one = await booked(asking, appointment())
+    await put(asking, schedule(extension=[required_form()], parameters={"capacity": 2}))
+    with_device = [*one["participant"], {"actor": {"reference": "Device/scanner"}, "status": "accepted"}]
+    changed = await asking.put(f"/Appointment/{one['id']}", json={**one, "participant": with_device})
+    assert changed.status_code == 200, changed.text
+    later = {**changed.json(), "start": at("10:00"), "end": at("10:30")}
+    assert_outcome(await asking.put(f"/Appointment/{one['id']}", json=later), 422, "business-rule", "form-required")
+    joined = [*with_device, {"actor": {"reference": "Patient/bob"}, "status": "accepted"}]
+    answer = await asking.put(f"/Appointment/{one['id']}", json={**changed.json(), "participant": joined})
+    issue = assert_outcome(answer, 422, "business-rule", "form-required")
+    assert "Patient/bob" in issue["diagnostics"]
+    assert "Patient/ann" not in answer.text

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from fhir_server.outcome import CANONICAL
+from fhir_server.operations._free_time import POOLS_MAX
 from fhir_server.scheduling.joint import GROUPS_MAX, MEMBERS_MAX
 from fhir_server.store import counted
 from tests.clinic import (
@@ -317,6 +318,18 @@ async def test_a11_what_cannot_be_asked_is_refused(
     clinic: httpx.AsyncClient, query: Json, code: str, status: int
 ) -> None:
     assert_outcome(await clinic.get("/Schedule/$find-slots", params={**DAY, **query}), status, code)
+
+
+async def test_a11_too_many_pools_are_refused_before_one_is_searched(clinic: httpx.AsyncClient) -> None:
+    pool = "PractitionerRole?role=nurse"
+    await staff(clinic, "nina", "nora")
+    at_most = [",".join([pool] * (POOLS_MAX // 2))] * 2
+    assert (await ask(clinic, "/Schedule", participant=at_most, **DAY))["total"]
+    for many in ([pool] * (GROUPS_MAX + 1), [",".join([pool] * (POOLS_MAX + 1))]):
+        with counted() as commands:
+            refused = await clinic.get("/Schedule/$find-slots", params={"participant": many, **DAY})
+        assert_outcome(refused, 422, "too-costly")
+        assert not commands
 
 
 async def test_a11_the_round_trips_do_not_grow_with_the_schedules(clinic: httpx.AsyncClient) -> None:

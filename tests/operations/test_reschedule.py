@@ -333,3 +333,15 @@ async def test_b5_who_had_agreed_is_asked_again_however_they_are_written(clinic:
     later = {**one, "participant": people, "start": at("10:00"), "end": at("10:30")}
     moved = await clinic.put(f"/Appointment/{one['id']}", json=later)
     assert [person["status"] for person in moved.json()["participant"]] == ["needs-action", "needs-action"]
+
+
+async def test_b5_how_long_it_is_said_to_last_follows_its_length(clinic: httpx.AsyncClient) -> None:
+    one = await booked(clinic, minutesDuration=30)
+    longer = await ask(clinic, one["id"], "reschedule", start=at("10:00"), minutes=60)
+    assert longer.json()["minutesDuration"] == 60
+    by_slot = await ask(clinic, one["id"], "reschedule", slot=NINE)
+    assert by_slot.json()["minutesDuration"] == 30
+    shorter = {**by_slot.json(), "minutesDuration": 20}
+    assert (await clinic.put(f"/Appointment/{one['id']}", json=shorter)).json()["minutesDuration"] == 20
+    moved = await ask(clinic, one["id"], "reschedule", start=at("10:00"))
+    assert moved.json()["minutesDuration"] == 20

@@ -102,7 +102,7 @@ async def test_b11_all_or_nothing_books_nothing_and_lists_each_that_is_taken(cli
         await clinic.post("/Appointment", json=appointment(at("09:00", day), actors=BOB))
     response = await book(clinic, weekly(), "all-or-nothing")
     issue = assert_outcome(response, 409, "conflict", "practitioner-busy")
-    assert issue["diagnostics"].startswith("2 of 4: ")
+    assert issue["diagnostics"].startswith(f"2 of 4 ({at('09:00', TUESDAYS[1])}): ")
     assert issue["expression"] == ["Appointment.participant[1].actor"]
     texts = [one["diagnostics"] for one in response.json()["issue"]]
     assert [text[:6] for text in texts] == ["2 of 4", "2 of 4", "4 of 4", "4 of 4"]
@@ -355,7 +355,7 @@ async def test_b11_a_series_of_which_one_cannot_move_stays_as_it_is(clinic: http
     with pytest.raises(FhirError) as refused:
         await move(clinic, series[0]["id"], "all", at("10:00"), at("10:30"))
     assert refused.value.status == 409
-    assert refused.value.issues[0].text.startswith("3 of 4: ")
+    assert refused.value.issues[0].text.startswith(f"3 of 4 ({at('10:00', TUESDAYS[2])}): ")
     assert refused.value.issues[0].expression == ("Appointment.participant[1].actor",)
     with pytest.raises(FhirError) as far:
         await move(clinic, series[0]["id"], "all", at("10:00", "9999-12-30"), at("10:30", "9999-12-30"))

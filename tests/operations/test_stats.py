@@ -229,4 +229,7 @@ def test_the_hour_that_a_clock_repeats_is_one_hour_and_the_step_fits_every_zone(
     assert found.day_count == 1
     steps = {"UTC": 60, "Europe/Berlin": 60, "Asia/Kolkata": 30, "Asia/Kathmandu": 15, "Australia/Lord_Howe": 30}
     assert {name: step_minutes(start, end, ZoneInfo(name)) for name in steps} == steps | {"Australia/Lord_Howe": 60}
-    assert step_minutes(datetime(2026, 3, 1, tzinfo=UTC), end, ZoneInfo("Australia/Lord_Howe")) == 30
+    island = ZoneInfo("Australia/Lord_Howe")
+    assert step_minutes(datetime(2026, 3, 1, tzinfo=UTC), end, island) == 30
+    day = datetime(2026, 4, 5, tzinfo=island), datetime(2026, 4, 6, tzinfo=island)
+    assert step_minutes(*day, island) == 30, "the clock goes back by half an hour on that day"
