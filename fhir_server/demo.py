@@ -309,7 +309,8 @@ def network(today: date) -> list[Json]:
     ]
     published = _published_slots(today)
     bookings = _Bookings(today, {_reference(one): one for one in practice}, published)
-    appointments = [*bookings.made(), *_unscheduled(today)]
+    booked = list(bookings.made())
+    appointments = [*booked, *_unscheduled(today), *bookings.waiting_for(booked)]
     responses = [_response(one) for one in appointments if one["status"] == "booked"][:12]
     encounters = [_encounter(one) for one in appointments if one["status"] in ENCOUNTER_STATUS]
     return [*practice, *published, *appointments, *responses, *encounters]
@@ -637,6 +638,17 @@ class _Bookings:
             for week in person.weeks:
                 yield from self._on_schedule(person, week)
 
+    def waiting_for(self, booked: Sequence[Json]) -> Iterator[Json]:
+        """Who waits for the next booked times of the practitioner whom visitors meet first."""
+        ahead = [one for one in booked if one["id"].startswith(f"{SCHEDULE}-") and one["status"] == "booked"]
+        later = [one for one in ahead if datetime.fromisoformat(one["start"]).date() > self.today]
+        for number, one in enumerate(later[:2], 1):
+            start, end = (datetime.fromisoformat(one[side]) for side in ("start", "end"))
+            patient = self._somebody(Interval(start, end))
+            period = {"start": one["start"], "end": one["end"]}
+            wanted = one["participant"][1]["actor"]
+            yield _wish(f"{SCHEDULE}-wait-{number}", "waitlist", one["serviceType"], patient, wanted, period)
+
     def _on_schedule(self, person: Person, week: Week) -> Iterator[Json]:
         zone = ZoneInfo(_find_clinic(week).zone)
         offered = self._offered(person, week, zone)
@@ -752,28 +764,29 @@ def _participant(actor: Json, status: str) -> Json:
 
 
 def _unscheduled(today: date) -> Iterator[Json]:
-    """What patients have asked for and has no time yet: proposals, and the waiting list."""
-    wishes = [("proposed", "consultation", 4), ("waitlist", "skin-screening", 4)]
-    number = 0
-    for status, service, count in wishes:
-        for _ in range(count):
-            number += 1
-            name = PATIENTS[number]
-            day = today + timedelta(days=number)
-            patient = _to("Patient", name.lower().replace(" ", "-"), name)
-            yield {
-                "resourceType": "Appointment",
-                "id": f"{status}-{number}",
-                "status": status,
-                "serviceType": [_service_type(service)],
-                "priority": number % 3,
-                "created": (today - timedelta(days=number)).isoformat(),
-                "participant": [
-                    _participant(patient, "accepted"),
-                    _participant(_to("HealthcareService", service), "needs-action"),
-                ],
-                "requestedPeriod": [_period(day, day + timedelta(days=14))],
-            }
+    """What patients have asked for and has no time yet: proposals, and those who wait for any time of a service."""
+    wishes = ["proposed"] * 4 + ["waitlist"] * 2
+    for number, status in enumerate(wishes, 1):
+        service = "consultation" if status == "proposed" else "skin-screening"
+        day, wanted = today + timedelta(days=number), _to("HealthcareService", service)
+        patient = PATIENTS[number].lower().replace(" ", "-")
+        period = _period(day, day + timedelta(days=14))
+        wish = _wish(f"{status}-{number}", status, [_service_type(service)], patient, wanted, period)
+        yield wish | {"priority": number % 3, "created": (today - timedelta(days=number)).isoformat()}
+
+
+def _wish(id: str, status: str, service_type: list[Json], patient: str, wanted: Json, period: Json) -> Json:
+    return {
+        "resourceType": "Appointment",
+        "id": id,
+        "status": status,
+        "serviceType": service_type,
+        "participant": [
+            _participant(_to("Patient", patient, patient.replace("-", " ").title()), "accepted"),
+            _participant(wanted, "needs-action"),
+        ],
+        "requestedPeriod": [period],
+    }
 
 
 def _response(appointment: Json) -> Json:

@@ -96,6 +96,21 @@ def test_there_are_two_zones_and_a_dozen_people_and_some_hundred_bookings() -> N
     assert 200 <= kinds.count("Appointment") <= 600
 
 
+@pytest.mark.parametrize("today", WEEK)
+def test_two_wait_for_booked_times_of_the_practitioner_whom_visitors_meet_first(today: date) -> None:
+    waiting = [one for one in appointments(today) if one["status"] == "waitlist"]
+    for_times = [one for one in waiting if any("Practitioner/" in each for each in references(one))]
+    booked = {one["start"]: one for one in appointments(today) if one["id"].startswith(f"{SCHEDULE}-2")}
+    assert len(for_times) == 2
+    for one in for_times:
+        wanted = one["requestedPeriod"][0]
+        taken = booked[wanted["start"]]
+        assert (taken["status"], taken["end"]) == ("booked", wanted["end"])
+        assert actor(taken, "Practitioner") == actor(one, "Practitioner") == f"Practitioner/{PRACTITIONER}"
+        assert actor(taken, "Patient") != actor(one, "Patient")
+        assert datetime.fromisoformat(wanted["start"]).date() > today
+
+
 @pytest.mark.parametrize("today", [MONDAY, *DST_CHANGES])
 def test_nobody_is_booked_twice_at_a_time(today: date) -> None:
     busy: dict[str, set[tuple[datetime, datetime]]] = defaultdict(set)

@@ -54,8 +54,11 @@ async def _reassign_to(server: Server, request: Request, arguments: Arguments, c
     leaver = next((read_reference(one, None, "from", server.base) for one in arguments["from"]), None)
     comment = next(iter(arguments["comment"]), None)
 
+    scope = chosen_of(arguments["scope"], SCOPE, SCOPES)
+    give = moving.reassign if scope == "one" else moving.reassign_too
+
     def edit(known: Json) -> Json:
-        given = moving.reassign(known, leaver, comer, server.base)
+        given = give(known, leaver, comer, server.base)
         return {**given, "comment": comment} if comment else given
 
     def propose(before: Stored | None) -> Json:
@@ -64,7 +67,6 @@ async def _reassign_to(server: Server, request: Request, arguments: Arguments, c
         refuse_unmovable(id, known, REASSIGNABLE)
         return edit(known)
 
-    scope = chosen_of(arguments["scope"], SCOPE, SCOPES)
     if scope != "one":
         return await change_series(server, request, scope, lambda _: edit, intent=intent)
     written = await write(

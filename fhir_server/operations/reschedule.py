@@ -141,11 +141,12 @@ def _comer(server: Server, name: str, literal: str) -> str:
 def _also(server: Server, arguments: Arguments) -> Edit:
     """What else becomes of the Appointment: who is wanted, and what is said about it."""
 
+    give = moving.reassign if arguments["scope"] in ([], ["one"]) else moving.reassign_too
     comers = [_comer(server, name, one) for name in COMING for one in arguments[name]]
 
     def edit(known: Json) -> Json:
         for comer in comers:
-            known = moving.reassign(known, None, comer, server.base)
+            known = give(known, None, comer, server.base)
         comment = next(iter(arguments["comment"]), None)
         return {**known, "comment": comment} if comment else known
 

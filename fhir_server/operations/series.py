@@ -153,11 +153,10 @@ def _asked(appointment: Json) -> Asked:
 async def _book_all(server: Server, request: Request, wanted: _Wanted) -> Sequence[Written]:
     origin = wanted.id or fresh_id()
     asked: list[Asked] = []
+    starts: list[str] = []
 
     async def ask() -> Sequence[Asked]:
-        first, before = await wanted.first(origin)
-        others = [_asked(each) for _, each in _others(server, first)]
-        asked[:] = _placed([wanted.asked_first(first, before), *others])
+        asked[:], starts[:] = await _whole(server, wanted, origin)
         return asked
 
     named = f"Appointment/{wanted.id}" if wanted.id else None
@@ -172,7 +171,20 @@ async def _book_all(server: Server, request: Request, wanted: _Wanted) -> Sequen
             deadline_seconds=server.settings.transaction_deadline_seconds,
         )
     except FhirError as refused:
-        raise await _refusal(server, refused, asked, wanted.intent) from None
+        raise await _refusal(server, refused, asked, starts, wanted.intent) from None
+
+
+async def _whole(server: Server, wanted: _Wanted, origin: str) -> tuple[list[Asked], list[str]]:
+    """All writes of a series, and when each Appointment starts."""
+    first, before = await wanted.first(origin)
+    others = [each for _, each in _others(server, first)]
+    asked = _placed([wanted.asked_first(first, before), *map(_asked, others)])
+    return asked, [_start(each) for each in (first, *others)]
+
+
+def _start(appointment: Json) -> str:
+    """When it starts; empty if it has no time."""
+    return str(appointment.get("start", ""))
 
 
 def _placed(asked: Sequence[Asked]) -> list[Asked]:
@@ -183,31 +195,33 @@ def _placed(asked: Sequence[Asked]) -> list[Asked]:
 _PLACE = re.compile(r"Bundle\.entry\[(\d+)\](?:\.resource)?")
 
 
-def _said(refused: FhirError, asked: Sequence[Asked]) -> FhirError:
+def _said(refused: FhirError, starts: Sequence[str]) -> FhirError:
     """The refusal of one of those that were asked for, in words that say which."""
-    issues = [_about(issue, asked) for issue in refused.issues]
+    issues = [_about(issue, starts) for issue in refused.issues]
     return FhirError.of(issues, status=refused.status, headers=refused.headers)
 
 
-def _about(issue: Issue, asked: Sequence[Asked]) -> Issue:
+def _about(issue: Issue, starts: Sequence[str]) -> Issue:
     place = _PLACE.match(next(iter(issue.expression), ""))
     if place is None:
         return issue
     expressions = tuple(_PLACE.sub("Appointment", each) for each in issue.expression)
-    return replace(_numbered(issue, int(place[1]) + 1, len(asked)), expression=expressions)
+    index = int(place[1])
+    when = f" ({starts[index]})" if starts[index] else ""
+    return replace(issue, text=f"{index + 1} of {len(starts)}{when}: {issue.text}", expression=expressions)
 
 
-def _numbered(issue: Issue, place: int, number: int) -> Issue:
-    return replace(issue, text=f"{place} of {number}: {issue.text}")
-
-
-async def _refusal(server: Server, refused: FhirError, asked: Sequence[Asked], intent: Intent) -> FhirError:
+async def _refusal(
+    server: Server, refused: FhirError, asked: Sequence[Asked], starts: Sequence[str], intent: Intent
+) -> FhirError:
     """The refusal of a series; if it is about what can be booked, with the reasons of all."""
-    reasons = await _all_reasons(server, asked, intent) if refused.status in (409, 422) else None
-    return reasons or _said(refused, asked)
+    reasons = await _all_reasons(server, asked, starts, intent) if refused.status in (409, 422) else None
+    return reasons or _said(refused, starts)
 
 
-async def _all_reasons(server: Server, asked: Sequence[Asked], intent: Intent) -> FhirError | None:
+async def _all_reasons(
+    server: Server, asked: Sequence[Asked], starts: Sequence[str], intent: Intent
+) -> FhirError | None:
     """Why occurrences cannot be booked even alone, at most `REPORTED_MAX` of them; None if they all can."""
     refusals: list[FhirError] = []
     for each in asked:
@@ -218,7 +232,7 @@ async def _all_reasons(server: Server, asked: Sequence[Asked], intent: Intent) -
         except FhirError as refused:
             if refused.status >= 500:
                 raise
-            refusals.append(_said(refused, asked))
+            refusals.append(_said(refused, starts))
     if not refusals:
         return None
     issues = [issue for refused in refusals for issue in refused.issues]
@@ -229,12 +243,11 @@ async def _all_reasons(server: Server, asked: Sequence[Asked], intent: Intent) -
 async def rehearse_series(server: Server, id: str | None, propose: Propose, *, intent: Intent = PLAIN) -> None:
     """Refuses what `book_series` would refuse, all or nothing; nothing is written."""
     wanted = _Wanted(server, id, propose, intent)
-    first, before = await wanted.first(id or fresh_id())
-    asked = _placed([wanted.asked_first(first, before), *(_asked(each) for _, each in _others(server, first))])
+    asked, starts = await _whole(server, wanted, id or fresh_id())
     try:
         await rehearse_all(server, asked, intent)
     except FhirError as refused:
-        raise await _refusal(server, refused, asked, intent) from None
+        raise await _refusal(server, refused, asked, starts, intent) from None
 
 
 async def _book_each(server: Server, request: Request, wanted: _Wanted) -> Sequence[Written | FhirError]:
@@ -300,7 +313,7 @@ async def change_series(
     transaction-response.
     """
     id = str(request.id)
-    asked: list[Asked] = []
+    starts: list[str] = []
 
     async def ask() -> Sequence[Asked]:
         stored = await server.store.read("Appointment", id)
@@ -312,8 +325,8 @@ async def change_series(
             for one in await members(server, named, scope)
             if one.id == id or series.goes_along(one.resource or {}, now)
         ]
-        asked[:] = _placed([_edited(one, edit) for one in going])
-        return asked
+        starts[:] = [_start(edit(one.resource or {})) for one in going]
+        return _placed([_edited(one, edit) for one in going])
 
     try:
         written = await write_all(
@@ -326,7 +339,7 @@ async def change_series(
             deadline_seconds=server.settings.transaction_deadline_seconds,
         )
     except FhirError as refused:
-        raise _said(refused, asked) from None
+        raise _said(refused, starts) from None
     return _report(server, "transaction-response", written)
 
 

@@ -123,11 +123,7 @@ def _sort(reference: str) -> str:
 def reassign(appointment: Json, leaver: str | None, comer: str, base: str) -> Json:
     """The Appointment with `comer` in the place of `leaver`, or of the only one of that kind if none is named. Who has
     declined has left already. Refuses (422) if that is nobody or several, or `comer` takes part already."""
-    present = [
-        found
-        for one in appointment["participant"]
-        if one["status"] != "declined" and (found := target(one.get("actor"), base))
-    ]
+    present = _present(appointment, base)
     if _sort(comer) not in REPLACEABLE:
         text = f"{comer} takes nobody's place: that is for {', '.join(sorted(REPLACEABLE))}."
         raise FhirError("business-rule", text, "to", problem="nobody-to-replace")
@@ -143,3 +139,14 @@ def reassign(appointment: Json, leaver: str | None, comer: str, base: str) -> Js
         text = f"{comer} cannot take the place of {candidates[0]}: name one of the same kind."
         raise FhirError("business-rule", text, "to", problem="nobody-to-replace")
     return _replaced(appointment, candidates, [comer], base)
+
+
+def reassign_too(appointment: Json, leaver: str | None, comer: str, base: str) -> Json:
+    """As `reassign`, with others of its series: in which `comer` takes part already stays as it is."""
+    return appointment if comer in _present(appointment, base) else reassign(appointment, leaver, comer, base)
+
+
+def _present(appointment: Json, base: str) -> list[str]:
+    """Who takes part and has not declined."""
+    people = (one for one in appointment["participant"] if one["status"] != "declined")
+    return [found for one in people if (found := target(one.get("actor"), base))]

@@ -155,7 +155,7 @@ def load_members(appointment: Json, scope: str, policy: Policy) -> Plan[Sequence
     first = ById(frozenset({origin}))
     others = Matching("Appointment", {"originating-appointment": frozenset({origin})}, limit=MEMBERS_MAX)
     found = yield [first, others]
-    members = sorted((one for each in found for one in _stored(each)), key=_place)
+    members = sorted({one.id: one for each in found for one in _stored(each)}.values(), key=_place)
     if scope == "all":
         return members
     here = next((_place(one) for one in members if one.id == appointment["id"]), (0, ""))

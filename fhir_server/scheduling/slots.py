@@ -49,9 +49,10 @@ def parse_slot_id(id: str) -> tuple[str, datetime, int] | None:
     schedule_id, text, minutes = match.groups()
     try:
         start = datetime.fromisoformat(text).replace(tzinfo=UTC)
-        return (schedule_id, start, int(minutes)) if start + int(minutes) * MINUTE else None
+        end = start + int(minutes) * MINUTE
     except (ValueError, OverflowError):
         return None
+    return schedule_id, start, (end - start) // MINUTE
 
 
 # The slots of a calendar

@@ -126,6 +126,30 @@ async def test_b1_every_failed_check_is_reported_at_once(clinic: httpx.AsyncClie
     } <= found
 
 
+@pytest.mark.parametrize(
+    ("place", "status"), [("north", 422), ("north-room", 422), ("main", 201), ("room-1", 201), ("campus", 201)]
+)
+async def test_b1_a_sister_clinic_is_not_the_clinic(clinic: httpx.AsyncClient, place: str, status: int) -> None:
+    campus = {"reference": "Location/campus"}
+    await put(clinic, location("campus"), location(partOf=campus), location("north", partOf=campus), room())
+    await put(clinic, room("north-room") | {"partOf": {"reference": "Location/north"}})
+    wanted = appointment(actors=("Patient/ann", "Practitioner/smith", f"Location/{place}"))
+    response = await clinic.post("/Appointment", json=wanted)
+    assert response.status_code == status, response.text
+    if status == 422:
+        assert problems(response) == {"not-at-location"}
+
+
+async def test_b1_of_several_schedules_that_at_the_clinic_of_the_room_is_taken(clinic: httpx.AsyncClient) -> None:
+    north = role("smith-north", location=[{"reference": "Location/north"}])
+    await put(clinic, location("north"), room() | {"partOf": {"reference": "Location/north"}}, north)
+    await put(clinic, schedule("smith-north", actor=[{"reference": "PractitionerRole/smith-north"}]))
+    wanted = appointment(actors=("Patient/ann", "Practitioner/smith", "Location/room-1"))
+    response = await clinic.post("/Appointment", json=wanted)
+    assert response.status_code == 201, response.text
+    assert response.json()["slot"] == [{"reference": "Slot/smith-north.20260303T0900.30"}]
+
+
 async def test_b1_a_patient_of_another_organization_is_refused(clinic: httpx.AsyncClient) -> None:
     await put(clinic, organization("other"), patient(managingOrganization={"reference": "Organization/other"}))
     response = await clinic.post("/Appointment", json=appointment())

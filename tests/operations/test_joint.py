@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from fhir_server.outcome import CANONICAL
 from fhir_server.operations._free_time import POOLS_MAX
+from fhir_server.outcome import CANONICAL
 from fhir_server.scheduling.joint import GROUPS_MAX, MEMBERS_MAX
 from fhir_server.store import counted
 from tests.clinic import (

@@ -18,7 +18,7 @@ from fhir_server.operations.series import move_series
 from fhir_server.outcome import FhirError
 from fhir_server.scheduling.recurrence import TEMPLATE
 from fhir_server.scheduling.series import CHANGED, ORIGINATING, RECURRENCE_ID
-from tests.clinic import NOW, REASON, Json, appointment, at, location, role, schedule
+from tests.clinic import NOW, REASON, Json, appointment, at, location, practitioner, role, schedule
 from tests.operations.test_find_slots import put
 from tests.outcomes import assert_outcome, problems
 from tests.recurring import recurring
@@ -394,3 +394,31 @@ async def test_b11_a_held_first_is_booked_with_its_series_by_its_owner_alone(cli
         assert issue["expression"] == ["Appointment.extension"]
     booked = await clinic.post(f"/Appointment/{held['id']}/$book", headers=secret)
     assert (booked.status_code, len(booked.json()["entry"])) == (200, 3)
+
+
+async def test_b11_a_series_is_given_to_whom_one_of_them_has_already(clinic: httpx.AsyncClient) -> None:
+    jones = {"reference": "Practitioner/jones"}
+    await put(clinic, practitioner("jones"), role("jones-main", practitioner=jones))
+    await put(clinic, schedule("jones-main", actor=[{"reference": "PractitionerRole/jones-main"}]))
+    entries = (await book(clinic, weekly(3))).json()["entry"]
+    first, second, _ = (entry["resource"]["id"] for entry in entries)
+    to = {"name": "to", "valueReference": jones}
+    all_of_them = {"name": "scope", "valueCode": "all"}
+    alone = await clinic.post(
+        f"/Appointment/{second}/$reassign", json={"resourceType": "Parameters", "parameter": [to]}
+    )
+    assert alone.status_code == 200, alone.text
+    given = {"resourceType": "Parameters", "parameter": [to, all_of_them]}
+    done = await clinic.post(f"/Appointment/{first}/$reassign", json=given)
+    assert done.status_code == 200, done.text
+    assert ["Practitioner/jones" in json.dumps(entry["resource"]) for entry in done.json()["entry"]] == [True] * 3
+
+
+async def test_one_that_says_it_is_the_first_of_itself_is_one(clinic: httpx.AsyncClient) -> None:
+    one = (await clinic.post("/Appointment", json=appointment())).json()
+    own = {"url": ORIGINATING, "valueReference": {"reference": f"Appointment/{one['id']}"}}
+    await clinic.put(f"/Appointment/{one['id']}", json={**one, "extension": [own]})
+    reason = {"name": "cancelationReason", "valueCodeableConcept": REASON}
+    given = {"resourceType": "Parameters", "parameter": [reason, {"name": "scope", "valueCode": "all"}]}
+    done = await clinic.post(f"/Appointment/{one['id']}/$cancel", json=given)
+    assert [entry["resource"]["status"] for entry in done.json()["entry"]] == ["cancelled"]
