@@ -25,6 +25,9 @@ PRACTITIONER = "dr-amara-okafor"
 PATIENT = "robin-sparrow"
 """A Patient of the network without appointments, who may book."""
 
+TOGETHER = ("PractitionerRole/dr-lena-hoffmann-skin-screening", "Location/downtown-procedure-room")
+"""Who and what a skin screening needs at the same time."""
+
 ORGANIZATION = "riverside-health"
 STRUCTURE = f"{CANONICAL}/StructureDefinition"
 SERVICES_SYSTEM = f"{CANONICAL}/CodeSystem/service"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
@@ -15,7 +14,6 @@ from fhir_server.outcome import Json
 from fhir_server.settings import WILDCARDS, Settings
 
 START_SECONDS_MAX = 60
-DAYS_AHEAD = 7
 
 
 def say_what_to_try(settings: Settings, say: Callable[[str], None]) -> None:
@@ -54,34 +52,22 @@ def _lines(root: str, settings: Settings) -> list[str]:
         f"  in a browser   {root}/",
         f"  what it can    {base}/metadata",
     ]
-    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    start, end = (f"{today + timedelta(days=days):%Y-%m-%dT%H:%M:%SZ}" for days in (1, 1 + DAYS_AHEAD))
-    find = f"{base}/Schedule/{demo.SCHEDULE}/$find-slots?start={start}&end={end}&_count=3"
+    find = f"{base}/Schedule/{demo.SCHEDULE}/$find-slots?_count=3"
     found = (_ask(find) or {}).get("entry", [])
-    if not found:
+    if not found or found[0]["resource"]["resourceType"] != "Slot":
         return lines
-    booking = json.dumps(_booking(found[0]["resource"]))
+    asked = f"slot=Slot/{found[0]['resource']['id']}&patient=Patient/{demo.PATIENT}"
+    together = "&".join(f"participant={one}" for one in demo.TOGETHER)
     return [
         *lines,
         "",
-        "Find times that are free with a practitioner of the demo network in the coming week:",
-        f"  curl '{find}'",
-        "Book the first of them for a patient:",
-        f"  curl -X POST '{base}/Appointment' -H 'Content-Type: application/fhir+json' -d '{booking}'",
+        "Find the next times that are free with a practitioner of the demo network:",
+        f"  curl '{find}&_pretty=true'",
+        "Book the first of them for a patient; with $hold instead of $book it is held for a while:",
+        f"  curl -X POST '{base}/Appointment/$book?{asked}&_pretty=true'",
+        "A practitioner and a room that are free together; visits by video; who waits for a time that is taken:",
+        f"  curl '{base}/Schedule/$find-slots?{together}&_count=2&_pretty=true'",
+        f"  curl '{base}/Appointment?service-type=telehealth&state=upcoming&_sort=date&_pretty=true'",
+        f"  curl '{base}/Appointment?status=waitlist&_sort=waiting-since&_pretty=true'",
         "",
     ]
-
-
-def _booking(slot: Json) -> Json:
-    """The Appointment that books a Slot for the patient of the demo network."""
-    return {
-        "resourceType": "Appointment",
-        "status": "booked",
-        "slot": [{"reference": f"Slot/{slot['id']}"}],
-        "start": slot["start"],
-        "end": slot["end"],
-        "participant": [
-            {"actor": {"reference": f"{type}/{id}"}, "status": "accepted"}
-            for type, id in (("Patient", demo.PATIENT), ("Practitioner", demo.PRACTITIONER))
-        ],
-    }

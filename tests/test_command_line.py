@@ -97,9 +97,7 @@ def ask(command: str) -> Json:
     """The answer to one of the curl lines that the server printed."""
     words = shlex.split(command)
     url = next(word for word in words if word.startswith("http"))
-    body = words[words.index("-d") + 1].encode() if "-d" in words else None
-    headers = {"Content-Type": "application/fhir+json"} if body else {}
-    with urlopen(Request(url, body, headers), timeout=20) as answer:
+    with urlopen(Request(url, method="POST" if "POST" in words else "GET"), timeout=20) as answer:
         found: Json = json.load(answer)
         return found
 
@@ -185,13 +183,18 @@ def test_the_policy_follows_the_settings() -> None:
 def test_a_first_start_loads_the_demo_and_its_advice_works_and_a_second_start_finds_it(tmp_path: Path) -> None:
     data = str(tmp_path / "data")
     with serving("--data", data, "--demo") as (process, port):
-        said = read_until(process.stdout, "curl -X POST")
-        find, book = (line for line in said.splitlines() if line.strip().startswith("curl"))
+        said = read_until(process.stdout, "status=waitlist")
+        find, book, together, video, waiting = (line for line in said.splitlines() if line.strip().startswith("curl"))
         assert "0 refused" in said
         slots = ask(find)["entry"]
         booked = ask(book)
         assert booked["status"] == "booked"
         assert booked["start"] == slots[0]["resource"]["start"]
+        held = ask(book.replace("$book", "$hold").replace(slots[0]["resource"]["id"], slots[1]["resource"]["id"]))
+        assert held["status"] == "pending"
+        assert len({one["resource"]["start"] for one in ask(together)["entry"]}) == 2
+        assert ask(video)["total"] >= 1
+        assert ask(waiting)["total"] >= 2
         store = json.loads((tmp_path / "data/store.json").read_text())["pid"]
         assert stop(process) == 0
         assert not is_alive(store)
