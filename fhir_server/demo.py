@@ -23,7 +23,7 @@ PRACTITIONER = "dr-amara-okafor"
 """Whose Schedule that is."""
 
 PATIENT = "robin-sparrow"
-"""A Patient of the network without appointments, who may book."""
+"""A Patient of the network without appointments, who may book; the next two have none either."""
 
 TOGETHER = ("PractitionerRole/dr-lena-hoffmann-skin-screening", "Location/downtown-procedure-room")
 """Who and what a skin screening needs at the same time."""
@@ -281,7 +281,7 @@ PATIENTS = (
     "Marigold Teal",
     "Linnet Rowan",
 )
-"""Nobody: birds and trees. The first one has no appointments yet, the last one is no longer a patient."""
+"""Nobody: birds and trees. The first three have no appointments yet, the last one is no longer a patient."""
 
 PAST = {"fulfilled": 70, "noshow": 12, "cancelled": 13, "entered-in-error": 5}
 AHEAD = {"booked": 78, "pending": 11, "cancelled": 11}
@@ -701,7 +701,7 @@ class _Bookings:
 
     def _somebody(self, interval: Interval) -> str:
         """A current patient with nothing else on at that time; there are always more patients than places."""
-        ids = [name.lower().replace(" ", "-") for name in PATIENTS[1:-1]]
+        ids = [name.lower().replace(" ", "-") for name in PATIENTS[3:-1]]
         return self.dice.choice([id for id in ids if self._is_free(f"Patient/{id}", interval)])
 
     def _is_free(self, actor: str, interval: Interval) -> bool:
@@ -772,7 +772,7 @@ def _unscheduled(today: date) -> Iterator[Json]:
     for number, status in enumerate(wishes, 1):
         service = "consultation" if status == "proposed" else "skin-screening"
         day, wanted = today + timedelta(days=number), _to("HealthcareService", service)
-        patient = PATIENTS[number].lower().replace(" ", "-")
+        patient = PATIENTS[number + 2].lower().replace(" ", "-")
         period = _period(day, day + timedelta(days=14))
         wish = _wish(f"{status}-{number}", status, [_service_type(service)], patient, wanted, period)
         yield wish | {"priority": number % 3, "created": (today - timedelta(days=number)).isoformat()}

@@ -102,6 +102,29 @@ def ask(command: str) -> Json:
         return found
 
 
+def follow_session(page: str, port: int) -> None:
+    """Runs the commands of the page's session in a shell, as a reader does who puts in the ids that come back."""
+    session = page.partition("## One booking")[2].partition("\n## ")[0]
+    named: list[tuple[str, str]] = [("127.0.0.1:8000", f"127.0.0.1:{port}")]
+    chosen = ""
+    for commands, answer in re.findall(r"```sh\n(.*?)```(?:\n```\n(.*?)```)?", session, re.DOTALL):
+        for shown, come in named:
+            commands = commands.replace(shown, come)
+        shell = ["bash", "-c", chosen + commands]
+        said = subprocess.run(shell, capture_output=True, text=True, check=True, timeout=SECONDS_MAX).stdout
+        for line in (line.strip() for line in answer.splitlines()):
+            if line.startswith(('"status"', "HTTP/", '"versionId"')):
+                assert line in said, f"{commands}\n{said}"
+        named += zip(ids_of(answer), ids_of(said), strict=False)
+        chosen += "".join(re.findall(r"^[A-Z]+=.*\n", commands, re.MULTILINE))
+
+
+def ids_of(answer: str) -> list[str]:
+    """The ids that an answer is about: its own, that of what it found, of Slots that it offers instead."""
+    own = re.findall(r'"resourceType": "(?:Appointment|Slot|Encounter)",\s+"id": "([^"]+)"', answer)
+    return own or re.findall(r'"reference": "Slot/([^"]+)"', answer)
+
+
 def read_json(url: str) -> Json:
     return ask(f"curl '{url}'")
 
@@ -203,6 +226,7 @@ def test_a_first_start_loads_the_demo_and_its_advice_works_and_a_second_start_fi
         assert "demo network" not in read_until(process.stdout, "answers at")
         found = read_json(f"http://127.0.0.1:{port}/fhir/Appointment/{booked['id']}")
         assert found["meta"]["versionId"] == "1"
+        follow_session((ROOT / "README.md").read_text("utf-8"), port)
         assert stop(process, signal.SIGTERM) in (0, 128 + signal.SIGTERM)
     assert not (tmp_path / "data/store.json").exists()
 

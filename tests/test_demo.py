@@ -197,11 +197,12 @@ def test_a_cancellation_says_why() -> None:
         assert ("cancelationReason" in one) == (one["status"] == "cancelled")
 
 
-def test_the_patient_to_try_with_has_no_appointments() -> None:
+def test_the_patients_to_try_with_have_no_appointments() -> None:
     known = by_reference(MONDAY)
-    assert known[f"Patient/{PATIENT}"]["active"] is True
     assert known[f"PractitionerRole/{SCHEDULE}"]["practitioner"]["reference"] == f"Practitioner/{PRACTITIONER}"
-    assert all(actor(one, "Patient") != f"Patient/{PATIENT}" for one in appointments(MONDAY))
+    to_try_with = {f"Patient/{id}" for id in (PATIENT, "ash-linden", "hazel-finch")}
+    assert all(known[each]["active"] for each in to_try_with)
+    assert not to_try_with & {actor(one, "Patient") for one in appointments(MONDAY)}
 
 
 def test_a_promotion_has_a_price_and_ends() -> None:

@@ -39,7 +39,9 @@ def welcome(base: str) -> str:
             ("metadata?_pretty=true", "What this server can do (CapabilityStatement)"),
             ("Schedule?_pretty=true", "The Schedules"),
             ("Slot?_pretty=true", "The Slots that are stored"),
-            ("Appointment?_sort=-date&amp;_pretty=true", "The Appointments"),
+            ("Appointment?state=upcoming&amp;_sort=date&amp;_pretty=true", "The Appointments to come"),
+            ("Appointment?state=held&amp;_sort=date&amp;_pretty=true", "What is held at the moment"),
+            ("Appointment?status=waitlist&amp;_sort=waiting-since&amp;_pretty=true", "The waiting list"),
             ("ConceptMap?_pretty=true", "How other products' status words map onto FHIR's"),
             ("OperationDefinition?_pretty=true", "The operations"),
         )

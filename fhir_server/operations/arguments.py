@@ -135,7 +135,8 @@ def _of_body(body: Json | None, rows: Sequence[Parameter]) -> Iterator[_Given]:
         return
     fitting = next((row.name for row in rows if row.type in (type, ANY_RESOURCE)), None)
     if fitting is None:
-        raise FhirError("invalid", f"The body must be Parameters, not {type}.", "resourceType")
+        wrong = f", not {type}" if type else ": it has no resourceType"
+        raise FhirError("invalid", f"The body must be Parameters{wrong}.", "resourceType")
     yield _Given(fitting, _resource_type(body), body, str(type))
 
 

@@ -10,7 +10,7 @@ from fhir_server.outcome import Issue, Json
 from fhir_server.plan import ById, Claim, Load, Matching, Plan, Stored
 from fhir_server.scheduling import holds, slots
 from fhir_server.scheduling.elements import claimed_as, instant, is_computed, kind, say, target, targets
-from fhir_server.scheduling.finding import Bookable, claims_together, codes, is_at
+from fhir_server.scheduling.finding import Bookable, claims_together, codes, in_company, is_at
 from fhir_server.scheduling.policy import Policy
 from fhir_server.scheduling.visit import Chosen, Participant, Visit, problem, read_participants, slots_of, time_of_slot
 
@@ -105,7 +105,8 @@ def choose(
     if not chosen and not problems and visit.moved:
         text = "No participant has a Schedule here: name a Slot, a practitioner, a room or a service that has one."
         problems.append(problem("business-rule", text, "Appointment.participant", "no-schedule"))
-    return chosen, problems
+    together = in_company([one.bookable for one in chosen])
+    return [replace(one, bookable=bookable) for one, bookable in zip(chosen, together, strict=True)], problems
 
 
 def _is_left(visit: Visit, slot: str, bookable: Bookable, known: Mapping[str, Json]) -> bool:

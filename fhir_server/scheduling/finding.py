@@ -450,6 +450,27 @@ def _reaches(one: Bookable, other: Bookable) -> bool:
     return all(is_at(other, f"Location/{site['id']}", name_reference(site.get("partOf"))) for site in bound)
 
 
+def has_grid(bookable: Bookable) -> bool:
+    """Whether the times at which its slots begin are its own: all but those of rooms and devices without an
+    alignment."""
+    actors = (name_reference(actor) for actor in bookable.calendar.schedule.get("actor", ()))
+    moves = any(kind(actor) not in ("Location", "Device") for actor in actors if actor)
+    return moves or bookable.calendar.parameters.alignment_minutes is not None
+
+
+def in_company(bookables: Sequence[Bookable]) -> list[Bookable]:
+    """The Schedules as they are for one visit on all of them: beside one that has a grid, those that have none take
+    any whole minute."""
+    if not any(has_grid(one) for one in bookables):
+        return list(bookables)
+    return [one if has_grid(one) else _at_any_minute(one) for one in bookables]
+
+
+def _at_any_minute(bookable: Bookable) -> Bookable:
+    parameters = replace(bookable.calendar.parameters, alignment_minutes=1, alignment_offset_minutes=0)
+    return replace(bookable, calendar=replace(bookable.calendar, parameters=parameters))
+
+
 def codes(concepts: Iterable[Json]) -> set[tuple[str | None, str]]:
     """The systems and codes of CodeableConcepts."""
     codings = (coding for concept in concepts for coding in concept.get("coding", ()))
@@ -505,6 +526,7 @@ def read_slot(id: str, now: datetime, policy: Policy) -> Plan[Json | None]:
     bookable = bookables[0]
     taken = by_actor((yield [load_claims(bookables, (), start, end)])[0])
     left = places_left(taken, claims_on(bookable, start, end, ""))
-    refused = slots.refusals(bookable.calendar, start, end, now)
+    offering = bookable if has_grid(bookable) else _at_any_minute(bookable)
+    refused = slots.refusals(offering.calendar, start, end, now)
     status = "busy" if left == 0 else "busy-unavailable" if refused else "free"
     return slot_resource(bookable, id, start, end, left, status)

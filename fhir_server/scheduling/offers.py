@@ -260,6 +260,26 @@ def look_at(bookable: Bookable, ask: Ask, now: datetime, taken: Taken) -> Iterat
     )
 
 
+def offer_at(bookable: Bookable, time: Interval, ask: Ask, now: datetime, taken: Taken) -> Offer | None:
+    """What a Schedule offers at exactly this time, if places are left: the Slot that an EHR published, or a computed
+    one. Where its slots begin is the caller's to know."""
+    if not is_wanted(bookable.calendar, ask):
+        return None
+    said = [
+        slot
+        for slot in taken.published.get(bookable.reference, ())
+        if (instant(slot["start"]), instant(slot["end"])) == (time.start, time.end)
+    ]
+    minutes = (time.end - time.start) // slots.MINUTE
+    if said:
+        exactly = replace(ask, start=time.start, end=time.end, duration_minutes=minutes)
+        return next(iter(_published(bookable, exactly, now, taken)), None)
+    id = slots.slot_id(bookable.reference.partition("/")[2], time.start, minutes)
+    if id is None or slots.refusals(bookable.calendar, time.start, time.end, now):
+        return None
+    return Offer(time.start, time.end, bookable, id, _left(bookable, time, _near(bookable, [time], taken.claims)))
+
+
 def _published(bookable: Bookable, ask: Ask, now: datetime, taken: Taken) -> list[Offer]:
     calendar = bookable.calendar
     found = []

@@ -67,7 +67,7 @@ def _calendar(pattern: re.Pattern[str]) -> Callable[[object], bool]:
     return exists
 
 
-_NO_LEAP_SECOND = "; the second 60 is no instant here, use 59"
+_NO_LEAP_SECOND = ", as 2026-03-02T09:00:00Z; seconds go up to 59"
 
 GRAMMAR: Mapping[str, tuple[Callable[[object], bool], str]] = {
     "boolean": (lambda value: value is True or value is False, "true or false, without quotes"),

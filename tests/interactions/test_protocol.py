@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from html import unescape
 from typing import Any, TypeAlias
+from urllib.parse import urljoin
 
 import httpx
 import pytest
@@ -114,7 +117,10 @@ async def test_people_and_orchestrators_find_their_pages(client: httpx.AsyncClie
     assert (await client.get(f"{root}/health/ready")).json() == {"status": "ready"}
     welcome = await client.get(f"{root}/")
     assert "text/html" in welcome.headers["content-type"]
-    assert "/metadata" in welcome.text
+    links = re.findall(r'href="([^"]+)"', welcome.text)
+    assert {"metadata", "Appointment"} <= {re.split(r"[/?]", link.rpartition("/fhir/")[2])[0] for link in links}
+    for link in links:
+        assert (await client.get(urljoin(f"{root}/", unescape(link)))).status_code == 200, link
 
 
 async def test_bodies_that_are_no_resource_are_unsupported_media_types(client: httpx.AsyncClient) -> None:

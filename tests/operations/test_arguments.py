@@ -58,6 +58,14 @@ def refused(call: Any, code: str, where: str) -> str:
     return issue.text
 
 
+def test_a_body_without_a_type_is_told_what_it_is_to_be() -> None:
+    text = refused(lambda: by_body(taking("string"), {"given": "x"}), "invalid", "resourceType")
+    assert text == "The body must be Parameters: it has no resourceType."
+    assert refused(lambda: by_body(taking("string"), {"resourceType": "Slot"}), "invalid", "resourceType").endswith(
+        "not Slot."
+    )
+
+
 NINE = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
 SPELLED = [

@@ -78,6 +78,27 @@ async def book(client: httpx.AsyncClient, slots: list[Json], who: str = "Patient
     return await client.post("/Appointment/$book", json=body)
 
 
+async def test_a11_a_room_without_an_alignment_is_offered_at_the_times_of_whoever_needs_it(
+    clinic: httpx.AsyncClient,
+) -> None:
+    long = {"duration": 45}
+    await put(clinic, schedule(parameters=long))
+    await rooms(clinic, "room-1", hours=("08:00:00", "11:00:00"))
+    asked = {**DAY, "participant": ["Practitioner/smith", "Location/room-1"]}
+    found = await ask(clinic, **asked)
+    assert times(found) == ["09:00", "09:45"]
+    slots = [slot for slot in slots_of(found) if "T09:45" in slot["start"]]
+    for slot in slots:
+        assert (await clinic.get(f"/Slot/{slot['id']}")).json()["status"] == "free"
+    assert (await book(clinic, slots)).status_code == 201
+    assert times(await ask(clinic, **asked)) == ["09:00"]
+    nine = slots_of(found)[0]
+    people = [{"actor": {"reference": one}, "status": "accepted"} for one in ("Patient/ann", "Location/room-1")]
+    alone = {"resourceType": "Appointment", "status": "booked", "participant": people}
+    alone |= {"start": nine["start"], "end": nine["end"]}
+    assert problems(await clinic.post("/Appointment", json=alone)) == {"off-grid"}
+
+
 async def test_a11_practitioner_and_room_are_offered_where_both_are_free(clinic: httpx.AsyncClient) -> None:
     await rooms(clinic, "room-1", hours=("10:00:00", "11:30:00"))
     query = {"participant": ["Practitioner/smith", "Location/room-1"], **DAY}
