@@ -292,7 +292,7 @@ def _choose(given: Mapping[str, Any]) -> Settings:
     except ValidationError as error:
         for problem in error.errors():
             name = str(problem["loc"][0])
-            typer.echo(f"{_flag(name)} ({variable(name)}): {problem['msg']}", err=True)
+            typer.echo(f"{_flag(name)} ({variable(name)}): {problem['msg'].removeprefix('Value error, ')}", err=True)
         raise typer.Exit(2) from None
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, AliasChoices, Field, model_validator
+from pydantic import AfterValidator, AliasChoices, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fhir_server.scheduling.policy import Policy
@@ -116,6 +116,7 @@ class Settings(BaseSettings):
         None,
         min_length=MEETING_SECRET_LENGTH_MIN,
         repr=False,
+        validate_default=True,
         description="What the names of rooms are made with, the same on all servers; needed for links to meetings.",
     )
     join_window_after_minutes: int = Field(
@@ -173,11 +174,12 @@ class Settings(BaseSettings):
     )
     log_json: bool = Field(False, description="Whether the log is one JSON object per line.")
 
-    @model_validator(mode="after")
-    def _keeps_rooms_secret(self) -> Self:
-        if self.meeting_url_template and not self.meeting_secret:
-            raise ValueError("meeting_url_template needs a meeting_secret")
-        return self
+    @field_validator("meeting_secret")
+    @classmethod
+    def _keeps_rooms_secret(cls, secret: str | None, others: ValidationInfo) -> str | None:
+        if others.data.get("meeting_url_template") and not secret:
+            raise ValueError("links to meetings (meeting-url-template) need one")
+        return secret
 
     @property
     def base(self) -> str:

@@ -170,6 +170,14 @@ def test_a_wrong_setting_is_named_with_its_option_and_variable() -> None:
     assert "Traceback" not in answer.stderr
 
 
+def test_links_to_meetings_without_a_secret_are_said_to_need_one() -> None:
+    answer = run("serve", "--meeting-url-template", "https://meet.example/{room}")
+    assert answer.returncode == 2
+    assert answer.stderr == (
+        "--meeting-secret (FHIR_SERVER_MEETING_SECRET): links to meetings (meeting-url-template) need one\n"
+    )
+
+
 def test_settings_come_from_the_environment_and_options_win(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FHIR_SERVER_PORT", "8123")
     monkeypatch.setenv("FHIR_SERVER_HOST", "0.0.0.0")

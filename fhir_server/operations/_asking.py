@@ -145,7 +145,7 @@ async def read_bid(server: Server, request: Request, arguments: Arguments, *, bo
     return Bid(
         id if id and (named or stored or proposal) else fresh_id(),
         not (named or stored or proposal),
-        lambda before: _ask_for(request, before, wanted, "accepted" if booking else "tentative"),
+        lambda before: _ask_for(server, request, before, wanted, "accepted" if booking else "tentative"),
         wanted.newcomers,
         recurs(at_present) and not _changes(stored, change),
         change == "cancelled",
@@ -252,12 +252,12 @@ def _comment(arguments: Arguments) -> Json:
     return {"comment": comment} if comment else {}
 
 
-def with_patients(appointment: Json, references: Sequence[str]) -> Json:
+def with_patients(appointment: Json, references: Sequence[str], base: str) -> Json:
     """The Appointment with the patients that do not take part yet."""
     present = appointment.get("participant", [])
-    there = {one.get("actor", {}).get("reference") for one in present}
-    added = [patient for patient in dict.fromkeys(references) if patient not in there]
-    people = [{"actor": {"reference": patient}, "status": "accepted"} for patient in added]
+    there = {target(one.get("actor"), base) for one in present}
+    added = {target({"reference": one}, base) or one: one for one in references}
+    people = [{"actor": {"reference": one}, "status": "accepted"} for who, one in added.items() if who not in there]
     return {**appointment, "participant": [*present, *people]}
 
 
@@ -370,7 +370,7 @@ async def _read(server: Server, reference: str, type: str) -> Json:
 # What is asked of what is stored
 
 
-def _ask_for(request: Request, before: Stored | None, wanted: _Wanted, answer: str) -> Json:
+def _ask_for(server: Server, request: Request, before: Stored | None, wanted: _Wanted, answer: str) -> Json:
     """The Appointment that is asked for, on what is stored at present; `answer` is that of who was found free."""
     refuse_mismatch(request, before)
     known = before.resource if before else None
@@ -389,7 +389,7 @@ def _ask_for(request: Request, before: Stored | None, wanted: _Wanted, answer: s
     ):
         text = f"Appointment/{known['id']} is {known['status']}; this is for one that is {', '.join(BOOKABLE)}."
         raise FhirError("business-rule", text, "Appointment.status", problem="illegal-transition")
-    asked = {**with_patients(wanted.appointment or known or {}, wanted.people), **wanted.more}
+    asked = {**with_patients(wanted.appointment or known or {}, wanted.people, server.base), **wanted.more}
     found = wanted.proposed or (known is not None and (bool(holds.expires_of(known)) or holds.was_expired(known)))
     asked = _answered(asked, answer, wanted.proposed) if found else asked
     return {name: value for name, value in asked.items() if name != "cancelationReason"}
@@ -439,18 +439,18 @@ async def ask_bid(server: Server, bid: Bid, propose: Propose, replaced: str | No
 
     def with_newcomers(before: Stored | None) -> Json | Unchanged | None:
         wanted = propose(before)
-        return _join(wanted, bid.newcomers, references) if isinstance(wanted, dict) else wanted
+        return _join(wanted, bid.newcomers, references, server.base) if isinstance(wanted, dict) else wanted
 
     gone = [Asked("Appointment", replaced, _give_way)] if replaced else []
     return [*records, *gone, Asked("Appointment", bid.id, with_newcomers, "POST" if bid.new else "PUT", bid.new)]
 
 
-def _join(appointment: Json, newcomers: Sequence[Newcomer], references: Sequence[str]) -> Json:
+def _join(appointment: Json, newcomers: Sequence[Newcomer], references: Sequence[str], base: str) -> Json:
     """The Appointment with the newcomers under their references, in what is contained in it too."""
     local = {one.local: reference for one, reference in zip(newcomers, references, strict=True) if one.local}
     others = [reference for one, reference in zip(newcomers, references, strict=True) if not one.local]
     joined = rewrite(appointment, lambda link, is_reference: local.get(link, link) if is_reference else link)
-    return with_patients(joined, others)
+    return with_patients(joined, others, base)
 
 
 def _give_way(before: Stored | None) -> Json:

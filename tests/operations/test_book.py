@@ -565,6 +565,16 @@ async def test_a_patient_who_is_named_twice_is_one(clinic: httpx.AsyncClient, sp
     assert (await clinic.post("/Appointment", json=wanted)).status_code == 201
 
 
+async def test_a_patient_who_is_given_beside_an_appointment_that_names_her_takes_part_once(
+    clinic: httpx.AsyncClient,
+) -> None:
+    wanted = {"name": "appointment", "resource": appointment(actors=(f"{BASE}Patient/ann", "Practitioner/smith"))}
+    whose = {"name": "patient", "valueReference": {"reference": "Patient/ann"}}
+    asked = {"resourceType": "Parameters", "parameter": [wanted, whose]}
+    booked = (await clinic.post("/Appointment/$book", json=asked)).json()
+    assert len(booked["participant"]) == 2
+
+
 async def test_more_patients_than_places_are_told_so(clinic: httpx.AsyncClient) -> None:
     wanted = appointment(actors=("Patient/ann", "Patient/bob", "Practitioner/smith"))
     assert_outcome(await clinic.post("/Appointment", json=wanted), 422, "business-rule", "group-too-large")
