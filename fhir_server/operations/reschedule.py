@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from fhir_server.definitions import Operation, Parameter, Request, Response
 from fhir_server.interactions.create import replay_of
@@ -104,7 +104,7 @@ def _moved(server: Server, known: Json, arguments: Arguments) -> Json:
     start, end = _times(known, arguments)
     if arguments["schedule"]:
         return {**known, "slot": [{"reference": one} for one in _slots_on(server, arguments, start, end)]}
-    return {**known, "start": say(start, start.tzinfo or UTC), "end": say(end, end.tzinfo or UTC)}
+    return {**known, "start": say(start), "end": say(end)}
 
 
 def _slots_on(server: Server, arguments: Arguments, start: datetime, end: datetime) -> list[str]:
