@@ -68,7 +68,8 @@ def parse(body: bytes) -> Json:
     except RecursionError:
         raise FhirError("structure", TOO_DEEP, "Resource") from None
     if not isinstance(document, dict):
-        raise FhirError("structure", "the JSON must be an object with a resourceType", "Resource")
+        patch = "; a JSON Patch is sent as application/json-patch+json" if isinstance(document, list) else ""
+        raise FhirError("structure", f"the JSON must be an object with a resourceType{patch}", "Resource")
     type = document.get("resourceType")
     root = type if isinstance(type, str) and _TYPE.fullmatch(type) else "Resource"
     _refuse_malformed(document, root, {id(members): name for members, name in repeated})

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TypeAlias
 
 from fhir_server import conformance
@@ -99,7 +100,17 @@ def _text_of_missing(path: str, segments: Sequence[str]) -> str:
         return f"{first} has no compartment to search {last} in; these types have one: {', '.join(COMPARTMENTS)}."
     if first and first[0].isupper() and first not in STORED and first not in conformance.TYPES:
         return f"{first} is not a resource type of this server; see [base]/metadata."
-    return f"There is nothing at {path}; see [base]/metadata for what there is."
+    there = _places(last[1:]) if last.startswith("$") else []
+    elsewhere = f", but at {', '.join(there)}" if there else ""
+    return f"There is nothing at {path}{elsewhere}; see [base]/metadata for what there is."
+
+
+def _places(code: str) -> list[str]:
+    """Where the operation of that code, or the one that is spelled most like it, is called."""
+    close = get_close_matches(code[:64], [operation.code for operation in OPERATIONS], 1)
+    called = (operation for operation in OPERATIONS if operation.code in close)
+    paths = (path for operation in called for path, _ in operation_paths(operation))
+    return [path.replace("{", "[").replace("}", "]") for path in paths]
 
 
 def operation_paths(operation: Operation) -> Iterator[tuple[str, str | None]]:

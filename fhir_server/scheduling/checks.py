@@ -10,7 +10,7 @@ from fhir_server.outcome import Issue, Json
 from fhir_server.plan import Claim
 from fhir_server.scheduling import holds, lifecycle, slots
 from fhir_server.scheduling.elements import claimed_as, instant, kind, say, target
-from fhir_server.scheduling.finding import INACTIVE, PUBLISHED_REFUSALS, go_together, is_at
+from fhir_server.scheduling.finding import INACTIVE, PUBLISHED_REFUSALS, go_together, is_at, wholes_of
 from fhir_server.scheduling.visit import Chosen, Participant, Visit, occupies, problem, slots_of, span
 
 SERVED = frozenset({"Patient", "Practitioner", "PractitionerRole", "Location", "HealthcareService", "Device"})
@@ -79,16 +79,16 @@ def _participant_problems(
         if organizations and owner not in organizations:
             text = "The patient is not registered with the organization of the Schedule."
             yield problem("business-rule", text, where, "patient-other-organization")
-    if not _is_there(reference, resource, chosen, base):
+    if not _is_there(reference, resource, chosen):
         yield problem("business-rule", f"The Schedule is not at {reference}.", where, "not-at-location")
 
 
-def _is_there(reference: str, resource: Json, chosen: Sequence[Chosen], base: str) -> bool:
+def _is_there(reference: str, resource: Json, chosen: Sequence[Chosen]) -> bool:
     """Whether a Location is one of every Schedule, and a Device where they all are; others can come."""
     bookables = [one.bookable for one in chosen]
     if kind(reference) == "Location":
-        whole = target(resource.get("partOf"), base)
-        return all(is_at(bookable, reference, whole) for bookable in bookables)
+        wholes = wholes_of(resource, bookables)
+        return all(is_at(bookable, reference, wholes) for bookable in bookables)
     own = [bookable for bookable in bookables if kind(reference) == "Device" and reference in bookable.claimed]
     return all(go_together(one, other) for one in own for other in bookables)
 

@@ -10,7 +10,7 @@ from fhir_server.outcome import Issue, Json
 from fhir_server.plan import ById, Claim, Load, Matching, Plan, Stored
 from fhir_server.scheduling import holds, slots
 from fhir_server.scheduling.elements import claimed_as, instant, is_computed, kind, say, target, targets
-from fhir_server.scheduling.finding import Bookable, claims_together, codes, in_company, is_at
+from fhir_server.scheduling.finding import Bookable, claims_together, codes, in_company, is_at, wholes_of
 from fhir_server.scheduling.policy import Policy
 from fhir_server.scheduling.visit import Chosen, Participant, Visit, problem, read_participants, slots_of, time_of_slot
 
@@ -185,13 +185,13 @@ def _best(
         return None
     own = [one for one in bookables if actor in one.claimed or _names(one, reference, visit.change.policy)]
     places = {one.reference for one in visit.participants if one.reference and kind(one.reference) == "Location"}
-    wholes = {place: target(known.get(place, {}).get("partOf"), base) for place in places}
+    wholes = {place: wholes_of(known.get(place, {}), bookables) for place in places}
     types = codes(visit.resource.get("serviceType", ()))
 
     def weigh(bookable: Bookable) -> tuple[bool, bool, int, str]:
         calendar = bookable.calendar
         offered = codes(calendar.schedule.get("serviceType", ()))
-        elsewhere = not all(is_at(bookable, place, whole) for place, whole in wholes.items())
+        elsewhere = not all(is_at(bookable, place, above) for place, above in wholes.items())
         refused = slots.refusals(calendar, visit.start, visit.end, visit.change.now)
         return elsewhere, bool(types) and types.isdisjoint(offered), len(refused), bookable.reference
 

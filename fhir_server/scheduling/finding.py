@@ -5,7 +5,7 @@ $find-slots, Slot search and read, and booking share these plans, so what is fou
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
@@ -430,11 +430,22 @@ def places_of(bookable: Bookable) -> set[str]:
     return {f"Location/{location['id']}" for location in bookable.calendar.locations}
 
 
-def is_at(bookable: Bookable, place: str, whole: str | None) -> bool:
-    """Whether a visit on the Schedule can be at a Location that is part of `whole`: it is a place of the Schedule, is
+def wholes_of(place: Json, bookables: Iterable[Bookable]) -> set[str]:
+    """What a Location is part of, as far up as the Schedules know their places."""
+    places = {f"Location/{one['id']}": one for bookable in bookables for one in bookable.calendar.locations}
+    found: set[str] = set()
+    whole = name_reference(place.get("partOf"))
+    while whole and whole not in found:
+        found.add(whole)
+        whole = name_reference(places.get(whole, {}).get("partOf"))
+    return found
+
+
+def is_at(bookable: Bookable, place: str, wholes: Collection[str]) -> bool:
+    """Whether a visit on the Schedule can be at a Location that is part of `wholes`: it is a place of the Schedule, is
     inside one, or has one inside it. A Schedule without places can be anywhere."""
     own = {f"Location/{site['id']}" for site in availability.sites(bookable.calendar)}
-    return not own or place in places_of(bookable) or whole in own
+    return not own or place in places_of(bookable) or not own.isdisjoint(wholes)
 
 
 def go_together(one: Bookable, other: Bookable) -> bool:
@@ -447,7 +458,7 @@ def _reaches(one: Bookable, other: Bookable) -> bool:
     actors = {name_reference(actor) for actor in one.calendar.schedule.get("actor", ())}
     moves = bool(one.calendar.roles or one.calendar.services)
     bound = [site for site in availability.sites(one.calendar) if f"Location/{site['id']}" in actors or not moves]
-    return all(is_at(other, f"Location/{site['id']}", name_reference(site.get("partOf"))) for site in bound)
+    return all(is_at(other, f"Location/{site['id']}", wholes_of(site, [one])) for site in bound)
 
 
 def has_grid(bookable: Bookable) -> bool:

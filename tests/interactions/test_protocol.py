@@ -29,6 +29,27 @@ async def test_unknown_paths_and_types_are_not_found(client: httpx.AsyncClient) 
         assert_outcome(await client.get(path), 404, "not-found")
 
 
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [
+        ("/Appointment/$reschedule", "Appointment/[id]/$reschedule"),
+        ("/Schedule/1/$findslots", "Schedule/$find-slots, Schedule/[id]/$find-slots"),
+        ("/$book", "Appointment/$book, Appointment/[id]/$book"),
+    ],
+)
+async def test_an_operation_that_is_elsewhere_or_misspelt_is_shown(
+    reader: httpx.AsyncClient, asked: str, meant: str
+) -> None:
+    issue = assert_outcome(await reader.get(asked), 404, "not-found")
+    assert issue["diagnostics"].startswith(f"There is nothing at {asked}, but at {meant}; ")
+
+
+async def test_a_json_patch_that_comes_as_a_resource_is_told_its_media_type(client: httpx.AsyncClient) -> None:
+    headers = {"content-type": "application/fhir+json"}
+    response = await client.patch("/Patient/1", content=b"[]", headers=headers)
+    assert "application/json-patch+json" in assert_outcome(response, 400, "structure")["diagnostics"]
+
+
 async def test_a_method_that_a_path_does_not_have_names_the_ones_it_has(client: httpx.AsyncClient) -> None:
     response = await client.request("DELETE", "/Patient/1/_history/1")
     assert_outcome(response, 405, "not-supported")

@@ -220,6 +220,18 @@ async def test_a11_a_device_at_another_clinic_is_not_offered_and_not_booked(clin
     assert (await clinic.post("/Appointment", json=there)).status_code == 201
 
 
+async def test_a11_a_room_on_a_floor_goes_with_whoever_is_at_the_clinic(
+    clinic: httpx.AsyncClient,
+) -> None:
+    await put(clinic, location("floor", partOf={"reference": "Location/main"}))
+    await rooms(clinic, "room-1")
+    await put(clinic, {**(await clinic.get("/Location/room-1")).json(), "partOf": {"reference": "Location/floor"}})
+    found = await ask(clinic, participant=["Practitioner/smith", "Location/room-1"], **DAY)
+    first = [slot for slot in slots_of(found) if slot["start"] == slots_of(found)[0]["start"]]
+    assert len(first) == 2
+    assert (await book(clinic, first)).status_code == 201
+
+
 async def test_a11_places_that_are_apart_do_not_go_together(clinic: httpx.AsyncClient) -> None:
     await put(clinic, location("north"))
     await put(
