@@ -32,7 +32,11 @@ WHOSE: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "practitioner": ("Practitioner", ("actor", "actor:PractitionerRole.practitioner")),
     "location": (
         "Location",
-        ("actor", "actor:Location.partof", "actor:PractitionerRole.location", "actor:HealthcareService.location"),
+        (
+            *("actor", "actor:Location.partof", "actor:Location.partof.partof"),
+            *("actor:PractitionerRole.location", "actor:PractitionerRole.location.partof"),
+            "actor:HealthcareService.location",
+        ),
     ),
     "organization": (
         "Organization",

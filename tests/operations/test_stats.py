@@ -129,6 +129,8 @@ async def test_v2_statistics_of_a_practitioner_a_clinic_an_organization_a_patien
         clinic,
         organization("northern"),
         location("north", managingOrganization={"reference": "Organization/northern"}),
+        location("campus"),
+        location(partOf={"reference": "Location/campus"}),
         room(),
         practitioner("jones"),
         role("jones-north", practitioner={"reference": "Practitioner/jones"}, **other),
@@ -161,6 +163,7 @@ async def test_v2_statistics_of_a_practitioner_a_clinic_an_organization_a_patien
     assert await days(practitioner="jones") == [9]
     assert await days(practitioner=["smith", "jones"]) == [2, 3, 4, 5, 9]
     assert await days(location="main") == [3, 4, 5, 6]
+    assert await days(location="campus") == [3, 4, 5, 6]
     assert await days(location="Location/north") == [9]
     assert await days(organization="northern") == [9]
     assert await days(patient="Patient/bob") == [4, 5]
