@@ -90,6 +90,9 @@ async def test_prefetch_finds_the_free_slots_by_place_and_person(clinic: httpx.A
     assert {(slot["resourceType"], slot["status"]) for slot in slots} == {("Slot", "free")}
     same = await post(clinic, "/Slot/$prefetch", parameters(*period(at("00:00"), at("23:59"))))
     assert matches(same.json()) == slots
+    for either in (["PractitionerRole/smith-main"], ["PractitionerRole/none", "Practitioner/smith"]):
+        found = await clinic.get("/Slot/$prefetch", params={**DAY, "practitioner": either})
+        assert matches(found.json()) == slots, either
     nowhere = await clinic.get("/Slot/$prefetch", params={**DAY, "location-string": "Atlantis"})
     assert nowhere.json()["total"] == 0
     assert_outcome(await clinic.get("/Slot/$prefetch"), 400, "required")

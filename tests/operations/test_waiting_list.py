@@ -18,7 +18,19 @@ from fhir_server.scheduling.parameters import extensions
 from fhir_server.scheduling.policy import Intent
 from fhir_server.store import Store, counted
 from fhir_server.writing import write
-from tests.clinic import NOW, REASON, appointment, appointment_response, at, patient, role, room, schedule, slot
+from tests.clinic import (
+    NOW,
+    REASON,
+    SCHEDULING,
+    appointment,
+    appointment_response,
+    at,
+    patient,
+    role,
+    room,
+    schedule,
+    slot,
+)
 from tests.doors import test_page as page_of_doors
 from tests.operations.test_find_slots import put
 from tests.operations.test_joint import rooms, staff
@@ -257,6 +269,24 @@ async def test_b10_an_offer_can_be_neither_renewed_nor_taken_from_the_list(clini
     bare = {name: value for name, value in offered.items() if name != "extension"}
     kept = (await clinic.put(f"/Appointment/{id}", json={**bare, "comment": "by phone"})).json()
     assert kept["extension"] == offered["extension"]
+
+
+@pytest.mark.parametrize("door", ["$book", "AppointmentResponse"])
+async def test_b10_what_is_offered_is_agreed_also_where_bookings_are_to_be_confirmed(
+    clinic: httpx.AsyncClient, door: str
+) -> None:
+    confirming = {"url": SCHEDULING, "extension": [{"url": "confirmationRequired", "valueBoolean": True}]}
+    await put(clinic, schedule(extension=[confirming]))
+    booked = await book(clinic)
+    id = await join(clinic, "bob")
+    await cancel(clinic, booked)
+    if door == "$book":
+        taken = await clinic.post(f"/Appointment/{id}/$book")
+    else:
+        said = {"appointment": {"reference": f"Appointment/{id}"}, "actor": {"reference": "Patient/bob"}}
+        taken = await clinic.put("/AppointmentResponse/answer", json=appointment_response(**said))
+    assert taken.status_code == (200 if door == "$book" else 201), taken.text
+    assert (await read(clinic, id))["status"] == "booked"
 
 
 async def test_b10_time_that_comes_free_in_any_way_is_offered(
