@@ -55,6 +55,13 @@ EXTENSIONS: tuple[Extension, ...] = (
         ),
     ),
     Extension(
+        "blocking-slot",
+        "A Slot in the way",
+        "A Slot that takes the time that was refused, on an issue of an OperationOutcome; it does not say for whom.",
+        ("OperationOutcome.issue",),
+        value=("Reference",),
+    ),
+    Extension(
         "availability-override",
         "Other hours on a date",
         "On this date the Schedule has these windows instead of its weekly ones; none means closed.",

@@ -74,7 +74,8 @@ def _reach(server: Server, times: Sequence[tuple[datetime, datetime]]) -> Interv
 
 
 async def _look(server: Server, reach: Interval, since: datetime | None = None) -> datetime | None:
-    """Offers what is free in reach. Since when those wait who are behind all that were looked at, None if nobody is."""
+    """Offers what is free in reach. Since when those wait who are behind all that were looked at, None if nobody is.
+    What fails here is logged, and fails nobody whose change was written."""
     if not reach.start < reach.end:
         return None
     try:
@@ -82,9 +83,16 @@ async def _look(server: Server, reach: Interval, since: datetime | None = None) 
         if entries:
             await _offer_all(server, reach, entries)
     except FhirError as error:
-        log.warning("offering", problem=error.issues[0].problem or error.issues[0].code)
+        _note(error)
+        return None
+    except Exception as error:
+        log.error("offering", error=type(error).__name__)
         return None
     return rest
+
+
+def _note(refused: FhirError) -> None:
+    log.warning("offering", problem=refused.issues[0].problem or refused.issues[0].code)
 
 
 @dataclass(slots=True)
@@ -102,7 +110,11 @@ class _Finding:
         """None if the wish cannot be looked for."""
         run, policy = self.server.store.run, self.server.policy
         if wish not in self.sought:
-            self.sought[wish] = await _unless_refused(run(waiting.seek(wish, self.reach, policy)))
+            try:
+                self.sought[wish] = await run(waiting.seek(wish, self.reach, policy))
+            except FhirError as error:
+                _note(error)
+                self.sought[wish] = None
         found = self.sought[wish]
         if found is None:
             return None
@@ -120,14 +132,6 @@ class _Finding:
         """What is in the way is to be looked up again."""
         self.taken.clear()
         self.free.clear()
-
-
-async def _unless_refused(looking: Any) -> Any:
-    try:
-        return await looking
-    except FhirError as error:
-        log.warning("offering", problem=error.issues[0].problem or error.issues[0].code)
-        return None
 
 
 async def _offer_all(server: Server, reach: Interval, entries: Sequence[Mapping[str, Any]]) -> None:

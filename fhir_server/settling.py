@@ -46,7 +46,8 @@ async def settle(server: Server) -> None:
 
 
 async def watch(server: Server, seconds: float) -> None:
-    """Settles again and again, so that events come and Slots are free in time also if nobody asks."""
+    """Settles again and again, so that events come and Slots are free in time also if nobody asks; whatever fails is
+    tried again."""
     while True:
         await asyncio.sleep(seconds)
         try:
@@ -54,6 +55,8 @@ async def watch(server: Server, seconds: float) -> None:
             await offering.offer_due(server)
         except FhirError as error:
             log.warning("settling", problem=error.issues[0].code)
+        except Exception as error:
+            log.error("settling", error=type(error).__name__)
 
 
 async def _put_away_all(server: Server, now: datetime) -> datetime:

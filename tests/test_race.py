@@ -22,7 +22,7 @@ def test_racing_bookers_never_book_anybody_twice_and_lose_nothing(tmp_path: Path
     run = subprocess.run([sys.executable, RACE, *arguments], capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stdout + run.stderr
     told = json.loads(run.stdout[run.stdout.index("{") :])
-    assert told["answers"]["book 201"]
+    assert all(told["answers"].get(what, 0) >= least for what, least in race.DONE_MIN.items())
     assert bool(told["servers killed"]) == bool(more)
 
 

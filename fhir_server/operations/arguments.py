@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -99,6 +100,27 @@ def link(url: str, request: Request, pairs: Sequence[tuple[str, str]]) -> str:
     """The URL of an operation with these parameters, and with what the request says of the spelling of answers."""
     said = [*pairs, *((name, value) for name, value in request.query if name in PROTOCOL and value)]
     return f"{url}?{spell(said)}" if said else url
+
+
+CURSOR = Parameter("_cursor", "in", 0, "1", "string", "Where the page begins, from a next link")
+
+
+def cursor_behind(*key: object) -> tuple[str, str]:
+    """The parameter that says behind what a page begins; its parts have no spaces in them."""
+    text = " ".join(map(str, key))
+    return CURSOR.name, base64.urlsafe_b64encode(text.encode()).decode()
+
+
+def read_cursor(arguments: Arguments, *reads: Callable[[str], Any]) -> tuple[Any, ...] | None:
+    """What `cursor_behind` has said, each part read by its function; None without a cursor."""
+    text = next(iter(arguments[CURSOR.name]), None)
+    if text is None:
+        return None
+    try:
+        parts = base64.urlsafe_b64decode(text).decode().split(" ")
+        return tuple(read(part) for read, part in zip(reads, parts, strict=True))
+    except (ValueError, OverflowError):
+        raise FhirError("value", "`_cursor` is not one of a `next` link.", CURSOR.name) from None
 
 
 def faults_of_answer(operation: Operation, answer: Json) -> list[Issue]:

@@ -3,9 +3,6 @@ Epic (IHE ITI-115, docs/doors.md)."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,13 +10,12 @@ from email.utils import format_datetime
 from typing import Any, TypeAlias
 
 from fhir_server.definitions import Operation, Parameter, Request, Response
-from fhir_server.operations._asking import TEXTS
 from fhir_server.operations._enrolling import match
 from fhir_server.operations._free_time import DURATION, WISHES, preferences, read_ask
-from fhir_server.operations._naming import locations_at, merge, references, say
-from fhir_server.operations.arguments import Arguments, link, read_arguments
+from fhir_server.operations._naming import ask_people, locations_at, merge, naming, references, say
+from fhir_server.operations.arguments import CURSOR, Arguments, cursor_behind, link, read_arguments, read_cursor
 from fhir_server.outcome import FhirError, Issue, Json, operation_outcome
-from fhir_server.plan import ById, Claim, Claimed, Matching, Stored
+from fhir_server.plan import ById, Claim, Claimed, Stored
 from fhir_server.scheduling import elements
 from fhir_server.scheduling.elements import is_room, kind
 from fhir_server.scheduling.finding import Ask, by_actor, places_of, refuse_window
@@ -86,14 +82,14 @@ async def find_appointments(server: Server, request: Request) -> Response:
     arguments = read_arguments(OPERATION, request)
     question = await _read(server, arguments)
     found = [] if question.impossible else await _search(server, question)
-    after = _after(arguments)
+    after = read_cursor(arguments, str, int, int, str)
     rest = [time for time in found if after is None or _key(time, question) > after]
     count = min(next(iter(arguments["_count"]), server.settings.count_default), server.settings.count_max)
     page = rest[:count]
     url = f"{server.base}/Appointment/$find"
     links = [{"relation": "self", "url": link(url, request, question.said)}]
     if len(rest) > len(page) and page:
-        cursor = ("_cursor", _seal(_key(page[-1], question)))
+        cursor = cursor_behind(*_key(page[-1], question))
         links.append({"relation": "next", "url": link(url, request, [*question.said, cursor])})
     contained = any(arguments[name] for name in ("service-type-reference", "schedule"))
     entries = await _propose(server, page, question, contained=contained)
@@ -147,7 +143,7 @@ async def _read(server: Server, arguments: Arguments) -> _Question:
         "duration": arguments["duration"],
     }
     groups = _groups(here["schedule"], here["practitioner"], rooms)
-    people = {} if groups else await _people(server, here["practitioner"])
+    people = {} if groups else await ask_people(server, here["practitioner"])
     given = {
         **wishes,
         **people,
@@ -268,15 +264,6 @@ def _insurances(arguments: Arguments) -> Iterator[str]:
                 yield f"{coding['system']}|{coding['code']}" if "system" in coding else coding["code"]
 
 
-async def _people(server: Server, named: Sequence[str]) -> dict[str, Sequence[str]]:
-    """Whose Schedules are looked at: of a Practitioner those of all roles, of a PractitionerRole its own."""
-    people = frozenset(one for one in named if kind(one) == "Practitioner")
-    if len(people) == len(named):
-        return {"practitioner": list(named)}
-    [roles] = await server.store.load([Matching("PractitionerRole", {"practitioner": people})])
-    return {"actor": [*named, *(f"PractitionerRole/{one.id}" for one in roles if isinstance(one, Stored))]}
-
-
 async def _known(server: Server, arguments: Arguments) -> list[str]:
     """The patients with a record among those that are described. Nobody is recorded for a search."""
     found = []
@@ -382,28 +369,8 @@ def _rank(preferred: Sequence[str], those: set[str]) -> int:
     return next((place for place, one in enumerate(preferred) if one in those), len(preferred))
 
 
-def _seal(key: Key) -> str:
-    return base64.urlsafe_b64encode(json.dumps(key).encode()).decode()
-
-
-def _after(arguments: Arguments) -> Key | None:
-    """Where the page before ended, from the cursor."""
-    text = next(iter(arguments["_cursor"]), None)
-    if text is None:
-        return None
-    try:
-        start, first, second, id = json.loads(base64.urlsafe_b64decode(text))
-        return str(start), int(first), int(second), str(id)
-    except (ValueError, TypeError, binascii.Error):
-        raise FhirError("value", "`_cursor` is not one of a `next` link.", "_cursor") from None
-
-
 def _coded(name: str, documentation: str) -> Parameter:
     return Parameter(name, "in", 0, "*", "string", f"{documentation}, as system|code", "token")
-
-
-def _named(name: str, documentation: str) -> Parameter:
-    return Parameter(name, "in", 0, "*", "Reference", documentation, also=("Identifier", *TEXTS))
 
 
 OPERATION = Operation(
@@ -425,11 +392,11 @@ OPERATION = Operation(
         Parameter("specialties", "in", 0, "*", "CodeableConcept", "The same as specialty (Epic)"),
         _coded("visit-type", "A type of service"),
         Parameter("serviceType", "in", 0, "*", "CodeableConcept", "The same as visit-type (Epic)"),
-        _named("practitioner", "A Practitioner or PractitionerRole"),
-        _named("organization", "An Organization"),
+        naming("practitioner", "A Practitioner or PractitionerRole"),
+        naming("organization", "An Organization"),
         Parameter("location-string", "in", 0, "*", "string", "A part of an address: a city, a state, a postal code"),
-        _named("location-reference", "A Location: a room is needed itself, a site is where it is to be"),
-        _named("patient-reference", "A patient, who is free then"),
+        naming("location-reference", "A Location: a room is needed itself, a site is where it is to be"),
+        naming("patient-reference", "A patient, who is free then"),
         Parameter("patient-resource", "in", 0, "*", "Patient", "A patient who may have no record; none is made"),
         Parameter("patient", "in", 0, "*", "Patient", "The same as patient-resource (Epic)"),
         Parameter("places", "in", 0, "1", "positiveInt", "How many places are needed, if more than patients are named"),
@@ -445,14 +412,14 @@ OPERATION = Operation(
             also=("string",),
         ),
         Parameter("time-of-day", "in", 0, "*", "Timing", "The same as timing (Epic)"),
-        Parameter("insurance-reference", "in", 0, "*", "Reference", "An insurance", also=("Identifier", *TEXTS)),
+        naming("insurance-reference", "An insurance"),
         Parameter("coverage", "in", 0, "*", "Coverage", "An insurance, by who pays and by its type (Argonaut)"),
-        _named("service-type-reference", "A HealthcareService (Medplum)"),
-        _named("schedule", "A Schedule; several are needed together (Medplum)"),
+        naming("service-type-reference", "A HealthcareService (Medplum)"),
+        naming("schedule", "A Schedule; several are needed together (Medplum)"),
         *WISHES,
         DURATION,
         Parameter("_count", "in", 0, "1", "unsignedInt", "Appointments on a page; with 0 only the total"),
-        Parameter("_cursor", "in", 0, "1", "string", "Where the page begins, from a next link"),
+        CURSOR,
         Parameter("return", "out", 1, "1", "Bundle", "Searchset of proposed Appointments in time order, with total"),
     ),
     run=find_appointments,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,9 +18,9 @@ from fhir_server.operations._free_time import (
     read_groups,
     read_zone,
 )
-from fhir_server.operations.arguments import Arguments, link, read_arguments
+from fhir_server.operations.arguments import CURSOR, Arguments, cursor_behind, link, read_arguments, read_cursor
 from fhir_server.outcome import CANONICAL, FhirError, Issue, Json, operation_outcome
-from fhir_server.scheduling.elements import instant, say
+from fhir_server.scheduling.elements import instant, kind, say
 from fhir_server.scheduling.finding import Ask, refuse_window
 from fhir_server.scheduling.joint import Assign, Combination, Groups, find_joint, find_next_joint
 from fhir_server.scheduling.offers import LOOKS_MAX, Following, Key, Offer, find, find_next
@@ -92,7 +90,7 @@ async def _read(server: Server, request: Request, arguments: Arguments) -> _Ques
         await _groups(server, request, arguments),
         cast(Assign, assign),
         min((arguments["_count"] or [server.settings.count_default])[0], server.settings.count_max),
-        _after(arguments),
+        read_cursor(arguments, instant, str, str),
         end is None,
     )
 
@@ -141,15 +139,17 @@ async def _next_page(server: Server, request: Request, question: _Question) -> _
         unknown, following = await server.store.run(find_next(question.ask, *asked))
         notes = _unknown(request, unknown)
     if len(following.found) < question.count:
-        more = "more " if following.found or question.after else ""
-        notes.append(
-            _note(f"{LOOKS_MAX} times were looked at: the next link goes on.")
-            if following.rest
-            else _note(
-                f"Nothing {more}is free for what was asked up to {say(following.until)}, which is as far as is looked."
-            )
-        )
+        notes.append(_note(_why_no_more(question, following)))
     return _Page([_slots(each) for each in following.found], following.rest, None, notes)
+
+
+def _why_no_more(question: _Question, following: Following[Offer] | Following[Combination]) -> str:
+    if following.rest:
+        return f"{LOOKS_MAX} times were looked at: the next link goes on."
+    if following.until <= question.ask.start:
+        return "Nothing is free for what was asked: there is no Schedule that could be."
+    more = "more " if following.found or question.after else ""
+    return f"Nothing {more}is free for what was asked up to {say(following.until)}, which is as far as is looked."
 
 
 def _slots(found: Offer | Combination) -> Sequence[Offer]:
@@ -165,9 +165,16 @@ def _unknown(request: Request, unknown: Iterable[str]) -> list[Issue]:
 
 def _idle(request: Request, idle: Iterable[str]) -> list[Issue]:
     own = [f"Schedule/{request.id}"] if request.id else []
-    texts = (f"{reference} has no Schedule here." for reference in idle if reference not in own)
+    texts = (_without_schedule(reference) for reference in idle if reference not in own)
     _unknown(request, set(own).intersection(idle))
     return [Issue("not-found", text, ("participant",), "no-schedule", "warning") for text in texts]
+
+
+def _without_schedule(reference: str) -> str:
+    text = f"{reference} has no Schedule here."
+    if kind(reference) == "HealthcareService":
+        return f"{text} Whoever offers it is PractitionerRole?service={reference}."
+    return text
 
 
 def _note(text: str) -> Issue:
@@ -177,26 +184,13 @@ def _note(text: str) -> Issue:
 # Links
 
 
-def _after(arguments: Arguments) -> Key | None:
-    """Where the page before ended, from the cursor."""
-    text = next(iter(arguments["_cursor"]), None)
-    if text is None:
-        return None
-    try:
-        start, schedule, id = base64.urlsafe_b64decode(text).decode().split(" ")
-        return instant(start), schedule, id
-    except (ValueError, OverflowError, binascii.Error):
-        raise FhirError("value", "`_cursor` is not one of a `next` link.", "_cursor") from None
-
-
 def _url(server: Server, request: Request, arguments: Arguments, question: _Question, after: Key | None) -> str:
     """The request as a GET with what was used, for the page behind `after`."""
     path = f"{server.base}/Schedule/{request.id}" if request.id else f"{server.base}/Schedule"
     said = {**arguments, "start": [question.ask.start], "when": preferences(arguments), "timing": (), "_cursor": ()}
     pairs = [(name, _said(value)) for name, values in said.items() for value in values]
     if after:
-        text = f"{say(after[0])} {after[1]} {after[2]}"
-        pairs.append(("_cursor", base64.urlsafe_b64encode(text.encode()).decode()))
+        pairs.append(cursor_behind(say(after[0]), *after[1:]))
     return link(f"{path}/$find-slots", request, pairs)
 
 
@@ -266,7 +260,7 @@ OPERATION = Operation(
             "timezone", "in", 0, "1", "string", "IANA time zone to spell the times in, if not the Schedule's own"
         ),
         Parameter("_count", "in", 0, "1", "positiveInt", "Slots on a page; with `participant`, times"),
-        Parameter("_cursor", "in", 0, "1", "string", "Where the page begins, from a next link"),
+        CURSOR,
         Parameter("return", "out", 1, "1", "Bundle", "Searchset of free Slots in time order, with total and next"),
     ),
     run=find_slots,

@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fhir_server.definitions import Operation, Parameter, Request, Response
-from fhir_server.operations._asking import TEXTS
-from fhir_server.operations._naming import locations_at, merge, references, say
-from fhir_server.operations.arguments import read_arguments
+from fhir_server.operations._naming import ask_people, locations_at, merge, naming, references, say
+from fhir_server.operations.arguments import CURSOR, read_arguments
 from fhir_server.operations.find_slots import find_slots
 from fhir_server.outcome import Json
 from fhir_server.scheduling import elements
 from fhir_server.writing import Server
 
-NAMES = {"practitioner": "practitioner", "organization": "organization", "location-reference": "location"}
+NAMES = {"organization": "organization", "location-reference": "location"}
 """The names of $find-slots for Argonaut's."""
 
 TYPES = {"practitioner": "Practitioner", "organization": "Organization", "location-reference": "Location"}
@@ -30,17 +29,14 @@ async def prefetch(server: Server, request: Request) -> Response:
             found += await locations_at(server, arguments["location-string"])
         asked = arguments[name] or (name == "location-reference" and arguments["location-string"])
         nowhere = nowhere or (bool(asked) and not found)
-        pairs += [(NAMES[name], one) for one in found]
+        named = await ask_people(server, found) if name == "practitioner" else {NAMES[name]: found}
+        pairs += [(other, one) for other, those in named.items() for one in those]
     if nowhere:
         bundle: Json = {"resourceType": "Bundle", "type": "searchset", "total": 0}
         return Response(200, bundle)
     pairs += [(name, str(one)) for name in ("_count", "_cursor") for one in arguments[name]]
     slots = replace(request, method="GET", path="Schedule/$find-slots", type="Schedule", query=pairs, body=None)
     return await find_slots(server, slots)
-
-
-def _named(name: str, documentation: str) -> Parameter:
-    return Parameter(name, "in", 0, "*", "Reference", documentation, also=("Identifier", *TEXTS))
 
 
 OPERATION = Operation(
@@ -54,12 +50,12 @@ OPERATION = Operation(
     parameters=(
         Parameter("start", "in", 1, "1", "dateTime", "Start of the period, with a time zone"),
         Parameter("end", "in", 1, "1", "dateTime", "End of the period, with a time zone"),
-        _named("practitioner", "Only Slots of these Practitioners"),
-        _named("organization", "Only Slots of these Organizations"),
+        naming("practitioner", "Only Slots of these Practitioners or PractitionerRoles"),
+        naming("organization", "Only Slots of these Organizations"),
         Parameter("location-string", "in", 0, "*", "string", "A part of an address: a city, a state, a postal code"),
-        _named("location-reference", "Only Slots at these Locations"),
+        naming("location-reference", "Only Slots at these Locations"),
         Parameter("_count", "in", 0, "1", "positiveInt", "Slots on a page"),
-        Parameter("_cursor", "in", 0, "1", "string", "Where the page begins, from a next link"),
+        CURSOR,
         Parameter("return", "out", 1, "1", "Bundle", "Searchset of free Slots in time order"),
     ),
     run=prefetch,

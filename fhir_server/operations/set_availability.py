@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import TypeAlias
@@ -14,7 +12,7 @@ from fhir_server.definitions import Operation, Parameter, Request, Response
 from fhir_server.interactions.create import replay_of
 from fhir_server.interactions.read import existing
 from fhir_server.interactions.update import refuse_mismatch
-from fhir_server.operations.arguments import Arguments, link, read_arguments
+from fhir_server.operations.arguments import CURSOR, Arguments, cursor_behind, link, read_arguments, read_cursor
 from fhir_server.outcome import FhirError, Json, operation_outcome
 from fhir_server.plan import Stored
 from fhir_server.scheduling.editing import with_blocks, with_hours
@@ -135,7 +133,7 @@ async def stranded(server: Server, request: Request) -> Response:
     now, about = server.now(), f"{request.type}/{request.id}"
     existing(str(request.type), str(request.id), await server.store.read(str(request.type), str(request.id)))
     start = next(iter(arguments["start"]), now)
-    window = _Window(about, start, next(iter(arguments["end"]), start + FAR), _after(arguments))
+    window = _Window(about, start, next(iter(arguments["end"]), start + FAR), read_cursor(arguments, instant, str))
     refuse_far(window.start, window.end, "start")
     if window.end <= window.start:
         raise FhirError("value", "The end must be after the start.", "end", status=400)
@@ -171,20 +169,8 @@ def _entries(base: str, page: Sequence[Stranded]) -> Iterator[Json]:
 def _url(server: Server, request: Request, window: _Window, count: int) -> str:
     pairs = [("start", say(window.start)), ("end", say(window.end)), ("_count", str(count))]
     if window.after:
-        text = f"{say(window.after[0])} {window.after[1]}"
-        pairs.append(("_cursor", base64.urlsafe_b64encode(text.encode()).decode()))
+        pairs.append(cursor_behind(say(window.after[0]), window.after[1]))
     return link(f"{server.base}/{window.about}/$stranded", request, pairs)
-
-
-def _after(arguments: Mapping[str, Sequence[str]]) -> Key | None:
-    text = next(iter(arguments["_cursor"]), None)
-    if text is None:
-        return None
-    try:
-        start, id = base64.urlsafe_b64decode(text).decode().split(" ")
-        return instant(start), id
-    except (ValueError, OverflowError, binascii.Error):
-        raise FhirError("value", "`_cursor` is not one of a `next` link.", "_cursor") from None
 
 
 SET_AVAILABILITY = Operation(
@@ -246,7 +232,7 @@ STRANDED = Operation(
         Parameter("start", "in", 0, "1", "dateTime", "Only those that end after it; now, if not given"),
         Parameter("end", "in", 0, "1", "dateTime", "Only those that start before it"),
         Parameter("_count", "in", 0, "1", "positiveInt", "Appointments on a page"),
-        Parameter("_cursor", "in", 0, "1", "string", "Where the page begins, from a next link"),
+        CURSOR,
         Parameter("return", "out", 1, "1", "Bundle", "Searchset of Appointments, and an OperationOutcome with reasons"),
     ),
     run=stranded,

@@ -1,4 +1,5 @@
-"""The free times nearest to one that was refused, said in the OperationOutcome of the refusal."""
+"""What is in the way of a time that was refused, and the free times nearest to it, said in the OperationOutcome of the
+refusal."""
 
 from __future__ import annotations
 
@@ -7,22 +8,27 @@ from dataclasses import replace
 from datetime import timedelta
 
 from fhir_server.outcome import CANONICAL, FhirError, Issue, Json
-from fhir_server.plan import Claim, Plan
+from fhir_server.plan import ById, Claim, Plan, Stored
 from fhir_server.scheduling import slots
-from fhir_server.scheduling.checks import TIME_TEXTS
-from fhir_server.scheduling.elements import say
+from fhir_server.scheduling.checks import TIME_TEXTS, unfitting
+from fhir_server.scheduling.elements import kind, say
 from fhir_server.scheduling.finding import Bookable, by_actor, claims_together, load_claims, places_left
 from fhir_server.scheduling.intervals import Interval
-from fhir_server.scheduling.visit import Chosen, Visit
+from fhir_server.scheduling.visit import Chosen, Visit, slots_of
 
 ALTERNATIVE = f"{CANONICAL}/StructureDefinition/alternative"
+BLOCKING = f"{CANONICAL}/StructureDefinition/blocking-slot"
 
 LOOKS_MAX = 1_000
 """Times, the nearest first, of which one that is refused looks for free ones."""
 
+BLOCKING_MAX = 10
+"""The Slots in the way that are named."""
+
 
 def refuse(visit: Visit, chosen: Sequence[Chosen], wanted: Sequence[Claim], problems: Sequence[Issue]) -> Plan[None]:
-    """Raises what is wrong; if the time is what is wrong, with the free times nearest to it."""
+    """Raises what is wrong; if the time is what is wrong, with the free times nearest to it and the Slots in the
+    way."""
     timely = {"conflict"} | set(TIME_TEXTS)
     status = 409 if all(issue.code in ("conflict", "duplicate") for issue in problems) else 422
     if not chosen or timely.isdisjoint({x for issue in problems for x in (issue.code, issue.problem or "")}):
@@ -33,7 +39,31 @@ def refuse(visit: Visit, chosen: Sequence[Chosen], wanted: Sequence[Claim], prob
     load = load_claims(bookables, (claim.actor for claim in wanted), start, end)
     taken = by_actor((yield [load])[0])
     free = _nearest(visit, bookables, wanted, taken, Interval(start, end))
-    raise FhirError.of([*problems, *_alternatives(free, bookables)], status=status)
+    blocking = yield from _blocking(visit, wanted, taken)
+    raise FhirError.of([*problems, *_alternatives(free, bookables), *_blocked_by(blocking)], status=status)
+
+
+def _blocking(visit: Visit, wanted: Sequence[Claim], taken: Mapping[str, Sequence[Claim]]) -> Plan[Sequence[str]]:
+    """The Slots that take the time of those who are wanted; not where else a patient is, which is nobody's concern. One
+    batch, none where nobody is in the way."""
+    owners = {
+        other.owner
+        for claim in unfitting(wanted, taken)
+        if kind(claim.actor) != "Patient" and "#" not in claim.actor
+        for other in taken.get(claim.actor, ())
+        if other.owner != visit.owner and other.start < claim.end and claim.start < other.end
+    }
+    appointments = frozenset(one for one in owners if kind(one) == "Appointment")
+    found = (yield [ById(appointments)])[0] if appointments else ()
+    booked = {slot for one in found if isinstance(one, Stored) for slot in slots_of(one.resource, visit.change.policy)}
+    return sorted(booked | owners - appointments)[:BLOCKING_MAX]
+
+
+def _blocked_by(blocking: Sequence[str]) -> Iterator[Issue]:
+    if blocking:
+        named = tuple({"url": BLOCKING, "valueReference": {"reference": one}} for one in blocking)
+        text = f"Taken by {', '.join(blocking)}."
+        yield Issue("informational", text, ("Appointment.start",), "blocking-slots", "information", named)
 
 
 def _nearest(

@@ -39,7 +39,18 @@ from fhir_server.scheduling.finding import by_actor, claims_on, load_bookables, 
 from fhir_server.scheduling.policy import Change
 from fhir_server.scheduling.series import mark_changed
 from fhir_server.scheduling.slots import refusals, room_left
-from fhir_server.scheduling.visit import Chosen, Visit, occupies, people_of, read_visit, slots_of, span, time_of
+from fhir_server.scheduling.visit import (
+    Chosen,
+    Visit,
+    can_answer,
+    is_a,
+    occupies,
+    people_of,
+    read_visit,
+    slots_of,
+    span,
+    time_of,
+)
 
 
 def decide(change: Change) -> Plan[Decision]:
@@ -175,16 +186,17 @@ def _book(
 
 
 def _unconfirmed(visit: Visit, chosen: Sequence[Chosen]) -> Visit:
-    """The visit, pending if it is only asked for and one of its Schedules wants to confirm it: its people are asked."""
-    confirmed = visit.former is not None and visit.former["status"] != "pending" and not visit.moved
+    """The visit, pending if it is only asked for and one of its Schedules wants to confirm it: its people are asked.
+    What the waiting list offers they have agreed to."""
+    agreed = visit.former is not None and (visit.former["status"] != "pending" or waiting.waits(visit.former))
+    confirmed = agreed and not visit.moved
     wants = any(one.bookable.calendar.parameters.confirmation_required for one in chosen)
     if not visit.change.intent.asking or confirmed or not wants:
         return visit
     base = visit.change.policy.base
     people = [
         {**one, "status": "needs-action"}
-        if one["status"] == "accepted"
-        and kind(target(one.get("actor"), base) or "") in ("Practitioner", "PractitionerRole")
+        if one["status"] == "accepted" and is_a(one, base, "Practitioner", "PractitionerRole")
         else one
         for one in visit.resource["participant"]
     ]
@@ -229,10 +241,10 @@ def _ask_again(visit: Visit) -> Json:
     former = visit.former
     if former is None or former["status"] not in ASKING_AGAIN:
         return visit.resource
-    if (instant(former["start"]), instant(former["end"])) == (visit.start, visit.end):
+    if visit.keeps_time:
         return visit.resource
     base = visit.change.policy.base
-    agreed = [_answer(one, base) for one in former["participant"] if one["status"] in AGREED and _answers(one)]
+    agreed = [_answer(one, base) for one in former["participant"] if one["status"] in AGREED and can_answer(one)]
     asked = [
         {**one, "status": "needs-action"} if _answer(one, base) in agreed else one
         for one in visit.resource["participant"]
@@ -250,12 +262,6 @@ AGREED = frozenset({"accepted", "tentative"})
 
 
 ASKING_AGAIN = frozenset({"pending", "booked"})
-
-
-def _answers(participant: Json) -> bool:
-    """Whether it is somebody who can agree: rooms, devices and services are there when their time is free."""
-    text = str(participant.get("actor", {}).get("reference", ""))
-    return not any(f"{type}/" in text for type in ("Location", "Device", "HealthcareService"))
 
 
 def _on_slots(appointment: Json, on: Sequence[str], change: Change) -> Json:

@@ -135,10 +135,7 @@ def stays(visit: Visit, one: Chosen) -> bool:
 
 def _kept(visit: Visit) -> frozenset[str]:
     """The Slots that the visit is on already, if its time stays."""
-    former = visit.former
-    if former is None or (instant(former["start"]), instant(former["end"])) != (visit.start, visit.end):
-        return NONE
-    return frozenset(slots_of(former, visit.change.policy))
+    return frozenset(slots_of(visit.former, visit.change.policy)) if visit.keeps_time else NONE
 
 
 UNDOING: Mapping[str, frozenset[str]] = {

@@ -66,7 +66,7 @@ def at_slots(visit: Visit, stored: Mapping[str, Stored]) -> Json:
     former, policy = visit.former, visit.change.policy
     if former is None or not visit.slots or set(visit.slots) == set(slots_of(former, policy)):
         return visit.resource
-    if (instant(former["start"]), instant(former["end"])) != (visit.start, visit.end):
+    if not visit.keeps_time:
         return visit.resource
     spans = [time_of_slot(reference, stored.get(reference)) for reference in visit.slots]
     if any(span is None for span in spans):

@@ -9,6 +9,7 @@ PROBLEM_TEXTS: Mapping[str, str] = {
     "appointment-released": "The Appointment is cancelled, a no-show or entered in error: no Encounter can take place",
     "appointment-unknown": "The Appointment does not exist",
     "blocked": "The time is blocked: leave, a closing or another notAvailable",
+    "blocking-slots": "Not a problem: the Slots that take the time that was asked for, at most ten",
     "day-full": "The Schedule has its maximum of appointments on that day",
     "device-busy": "The device is taken at that time",
     "device-inactive": "The Device is inactive",

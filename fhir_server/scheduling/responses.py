@@ -15,6 +15,7 @@ from fhir_server.scheduling import booking, holds, reasons, waiting
 from fhir_server.scheduling.elements import instant, kind, target
 from fhir_server.scheduling.finding import codes
 from fhir_server.scheduling.policy import Change
+from fhir_server.scheduling.visit import can_answer, is_a
 
 ANSWERED = frozenset({"proposed", "waitlist", "pending", "booked"})
 """The statuses of an Appointment that those who take part can answer to."""
@@ -141,7 +142,7 @@ def _answer(appointment: Json, response: Json, places: Collection[int], change: 
     status = response["participantStatus"]
     if _names_other_time(appointment, response):
         if status in COUNTERING:
-            return {**appointment, "participant": [_asked_again(one, change) for one in appointment["participant"]]}
+            return {**appointment, "participant": [_asked_again(one) for one in appointment["participant"]]}
         text = "The Appointment has another time now. Read it again; to propose a time, decline or be tentative."
         raise FhirError("conflict", text, "AppointmentResponse.start", problem="stale-response")
     answered = [
@@ -170,15 +171,10 @@ def _answering(participant: Json, response: Json) -> Json:
     return {**filled, **participant, "status": status}
 
 
-def _asked_again(participant: Json, change: Change) -> Json:
-    if participant["status"] == "declined" or not can_answer(participant, change.policy.base):
+def _asked_again(participant: Json) -> Json:
+    if participant["status"] == "declined" or not can_answer(participant):
         return participant
     return {**participant, "status": "needs-action"}
-
-
-def can_answer(participant: Json, base: str) -> bool:
-    """Whether it is somebody who can agree: rooms, devices and services are there when their time is free."""
-    return kind(target(participant.get("actor"), base) or "") not in ("Location", "Device", "HealthcareService")
 
 
 def _is_required(participant: Json) -> bool:
@@ -192,11 +188,11 @@ def _is_agreed(appointment: Json, change: Change) -> bool:
     if appointment["status"] != "pending":
         return False
     base = change.policy.base
-    people = [one for one in appointment["participant"] if _comes(one) or not _is_patient(one, base)]
+    people = [one for one in appointment["participant"] if _comes(one) or not is_a(one, base, "Patient")]
     if holds.expires_of(appointment):
-        patients = [one["status"] for one in people if _is_patient(one, base)]
+        patients = [one["status"] for one in people if is_a(one, base, "Patient")]
         return waiting.waits(appointment) and bool(patients) and set(patients) == {"accepted"}
-    return all(one["status"] == "accepted" for one in people if _is_required(one) and can_answer(one, base))
+    return all(one["status"] == "accepted" for one in people if _is_required(one) and can_answer(one))
 
 
 def _declined(appointment: Json, declining: Sequence[Json], change: Change) -> Json:
@@ -204,8 +200,8 @@ def _declined(appointment: Json, declining: Sequence[Json], change: Change) -> J
     only one calls it off, or goes on waiting. Without another it is to be arranged anew."""
     base = change.policy.base
     waits = waiting.waits(appointment) and appointment["status"] == "pending"
-    if all(_is_patient(one, base) for one in declining):
-        if any(_is_patient(one, base) and _comes(one) for one in appointment["participant"]):
+    if all(is_a(one, base, "Patient") for one in declining):
+        if any(is_a(one, base, "Patient") and _comes(one) for one in appointment["participant"]):
             return appointment
         if not waits:
             return {**appointment, "status": "cancelled", "cancelationReason": CALLED_OFF}
@@ -214,10 +210,6 @@ def _declined(appointment: Json, declining: Sequence[Json], change: Change) -> J
     if appointment["status"] == "waitlist":
         return appointment
     return {**{name: value for name, value in appointment.items() if name != "slot"}, "status": "proposed"}
-
-
-def _is_patient(participant: Json, base: str) -> bool:
-    return kind(target(participant.get("actor"), base) or "") == "Patient"
 
 
 def _comes(participant: Json) -> bool:

@@ -60,6 +60,12 @@ class Visit:
     def units(self) -> int:
         return max(1, len(self.patients))
 
+    @property
+    def keeps_time(self) -> bool:
+        """Whether it took time before, from the same start to the same end."""
+        former = self.former
+        return former is not None and (instant(former["start"]), instant(former["end"])) == (self.start, self.end)
+
 
 def read_visit(change: Change, before: Json | None, after: Json) -> Visit:
     """Refuses an Appointment longer than any may be. A move drops Slots that were of the former time."""
@@ -117,6 +123,17 @@ def read_participants(appointment: Json, base: str) -> tuple[Participant, ...]:
         for index, one in enumerate(appointment["participant"])
         if one["status"] != "declined"
     )
+
+
+def is_a(participant: Json, base: str, *types: str) -> bool:
+    """Whether the actor is of one of these types, on this server."""
+    return kind(target(participant.get("actor"), base) or "") in types
+
+
+def can_answer(participant: Json) -> bool:
+    """Whether it is somebody who can agree: rooms, devices and services are there when their time is free."""
+    text = str(participant.get("actor", {}).get("reference", ""))
+    return not any(f"{type}/" in text for type in ("Location", "Device", "HealthcareService"))
 
 
 def slots_of(appointment: Json | None, policy: Policy) -> tuple[str, ...]:

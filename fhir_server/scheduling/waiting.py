@@ -31,7 +31,7 @@ from fhir_server.scheduling.joint import Combination, Team, combine, load_team
 from fhir_server.scheduling.offers import Taken, load_taken, look
 from fhir_server.scheduling.parameters import extensions
 from fhir_server.scheduling.policy import Change, Policy
-from fhir_server.scheduling.visit import people_of, read_participants, time_of
+from fhir_server.scheduling.visit import is_a, people_of, read_participants, time_of
 
 SINCE = f"{CANONICAL}/StructureDefinition/waiting-since"
 PASSED = f"{CANONICAL}/StructureDefinition/offer-passed"
@@ -143,7 +143,7 @@ def _accepted(appointment: Json, base: str) -> Json:
     return {
         **appointment,
         "participant": [
-            {**one, "status": "accepted"} if one["status"] == "needs-action" and _is(one, base, "Patient") else one
+            {**one, "status": "accepted"} if one["status"] == "needs-action" and is_a(one, base, "Patient") else one
             for one in people
         ],
     }
@@ -152,10 +152,6 @@ def _accepted(appointment: Json, base: str) -> Json:
 def _kept_extensions(participant: Json) -> Json:
     kept = [one for one in participant.get("extension", ()) if one.get("url") != OFFERED]
     return {"extension": kept} if kept else {}
-
-
-def _is(participant: Json, base: str, *types: str) -> bool:
-    return kind(target(participant.get("actor"), base) or "") in types
 
 
 def _with_extensions(appointment: Json, added: Sequence[Json]) -> Json:
@@ -400,7 +396,7 @@ def offered(appointment: Json, time: Combination, now: datetime, policy: Policy)
         str(actor.get("reference")): actor
         for offer in time.offers
         for actor in offer.bookable.calendar.schedule["actor"]
-        if not any(_is(one, base, *_alike(actor, base)) for one in participants)
+        if not any(is_a(one, base, *_alike(actor, base)) for one in participants)
     }
     mark = {"extension": [{"url": OFFERED, "valueBoolean": True}]}
     joining = [{**mark, "actor": actor, "status": "accepted"} for actor in actors.values()]
@@ -417,7 +413,7 @@ def offered(appointment: Json, time: Combination, now: datetime, policy: Policy)
 
 
 def _offered_status(participant: Json, base: str) -> str:
-    return "needs-action" if _is(participant, base, "Patient") else "accepted"
+    return "needs-action" if is_a(participant, base, "Patient") else "accepted"
 
 
 def _alike(actor: Json, base: str) -> tuple[str, ...]:

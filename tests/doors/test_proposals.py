@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -32,6 +33,9 @@ from tests.operations.test_find_slots import put, starts
 from tests.outcomes import assert_outcome
 
 DAY = {"start": at("00:00"), "end": at("23:59")}
+ENDLESS, NESTED = (
+    base64.urlsafe_b64encode(text.encode()).decode() for text in ('["x", Infinity, 1, "id"]', "[" * 3_000)
+)
 
 
 async def found(clinic: httpx.AsyncClient, **more: Any) -> list[dict[str, Any]]:

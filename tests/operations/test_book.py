@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from fhir_server.scheduling.alternatives import ALTERNATIVE
+from fhir_server.scheduling.alternatives import ALTERNATIVE, BLOCKING
 from tests.clinic import (
     MONDAY,
     REASON,
@@ -78,6 +78,28 @@ async def test_b2_a_taken_time_is_a_conflict_with_the_nearest_free_times(clinic:
     assert free.json()["status"] == "free"
     assert "ann" not in response.text
     assert "Ash" not in response.text
+
+
+async def test_b2_a_refusal_names_the_slots_that_are_in_the_way(clinic: httpx.AsyncClient) -> None:
+    buffered = schedule(parameters={"bufferAfter": 15, "alignmentInterval": 15})
+    await put(clinic, buffered, slot("ill", at("10:00"), at("10:30"), status="busy-unavailable"))
+    for start, who in (("09:00", "ann"), ("11:00", "bob")):
+        made = appointment(at(start), actors=(f"Patient/{who}", "Practitioner/smith"))
+        assert (await clinic.post("/Appointment", json=made)).status_code == 201
+    wanted = appointment(at("09:30"), actors=("Patient/bob", "Practitioner/smith"))
+    said = assert_outcome(await clinic.post("/Appointment", json=wanted), 409, "informational", "blocking-slots")
+    named = [(one["url"], one["valueReference"]["reference"]) for one in said["extension"]]
+    assert named == [(BLOCKING, "Slot/ill"), (BLOCKING, "Slot/smith-main.20260303T0900.30")]
+
+
+async def test_b2_where_else_a_patient_is_stays_untold(clinic: httpx.AsyncClient) -> None:
+    jones = {"reference": "Practitioner/jones"}
+    await put(clinic, practitioner("jones"), role("jones-main", practitioner=jones))
+    await put(clinic, schedule("jones-main", actor=[{"reference": "PractitionerRole/jones-main"}]))
+    assert (await clinic.post("/Appointment", json=appointment())).status_code == 201
+    elsewhere = await clinic.post("/Appointment", json=appointment(actors=("Patient/ann", "Practitioner/jones")))
+    assert_outcome(elsewhere, 409, "conflict", "patient-busy")
+    assert "Slot/smith-main" not in elsewhere.text
 
 
 @every_door

@@ -163,6 +163,24 @@ async def test_a12_published_slots_add_and_busy_ones_remove(clinic: httpx.AsyncC
     assert found[-1]["id"] == "evening"
 
 
+async def test_a12_a_slot_that_is_written_as_free_over_taken_time_is_neither_offered_nor_booked(
+    clinic: httpx.AsyncClient,
+) -> None:
+    booked = (await clinic.post("/Appointment", json=appointment())).json()
+    await put(clinic, slot("ill", at("10:00"), at("10:30"), status="busy-unavailable"))
+    await put(clinic, slot("again", at("09:00"), at("09:30")), slot("well", at("10:15"), at("10:45")))
+    assert starts(await find(clinic)) == ["09:30", "10:30", "11:00", "11:30"]
+    day = f"start=ge{at('00:00')}&start=lt{at('23:00')}"
+    listed = (await clinic.get(f"/Slot?schedule=Schedule/smith-main&status=free&{day}")).json()["entry"]
+    assert [entry["resource"]["start"][11:16] for entry in listed] == ["09:30", "10:30", "11:00", "11:30"]
+    for id, start in (("again", "09:00"), ("well", "10:15")):
+        wanted = appointment(
+            at(start), actors=("Patient/bob", "Practitioner/smith"), slot=[{"reference": f"Slot/{id}"}]
+        )
+        assert_outcome(await clinic.post("/Appointment", json=wanted), 409, "conflict", "practitioner-busy")
+    assert_outcome(await clinic.delete(f"/{booked['slot'][0]['reference']}"), 409, "conflict", "slot-in-use")
+
+
 async def test_a10_schedules_are_found_by_who_where_and_what(clinic: httpx.AsyncClient) -> None:
     jones = {"practitioner": {"reference": "Practitioner/jones"}, "location": [{"reference": "Location/north"}]}
     specialty = [{"coding": [{"system": "http://snomed.info/sct", "code": "394579002"}]}]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -9,9 +10,10 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 
 from fhir_server.scheduling import holds
-from fhir_server.settling import settle
+from fhir_server.settling import settle, watch
 from fhir_server.store import Store
 from tests.clinic import MONDAY, NOW, SCHEDULING, appointment, at, schedule, slot
 from tests.operations.test_find_slots import put
@@ -236,9 +238,37 @@ async def test_what_is_taken_cannot_be_held(clinic: httpx.AsyncClient) -> None:
     await clinic.post("/Appointment", json=appointment())
     tentative = [{"op": "replace", "path": "/status", "value": "busy-tentative"}]
     overlapping = "Slot/smith-main.20260303T0900.60"
-    refused = await clinic.put(f"/{overlapping}", json={**(await clinic.get(overlapping)).json(), "status": "free"})
     refused = await clinic.patch(f"/{overlapping}", json=tentative, headers=PATCH)
     assert_outcome(refused, 409, "conflict", "slot-not-free")
+    refused = await hold(clinic, patient="Patient/bob")
+    assert_outcome(refused, 409, "conflict", "practitioner-busy")
+    assert_outcome(refused, 409, "informational", "alternatives")
+
+
+async def test_b3_a_fault_does_not_end_the_watch_over_holds(
+    clinic: httpx.AsyncClient, store: Store, set_clock: SetClock
+) -> None:
+    held = (await hold(clinic)).json()
+    appointments, where = store.db["Appointment"], "resource.extension.0.valueInstant"
+    right = next(one["valueInstant"] for one in held["extension"] if one["url"] == holds.EXPIRES)
+    await appointments.update_one({"_id": held["id"]}, {"$set": {where: "never"}})
+    set_clock(LATER)
+
+    async def status() -> str:
+        stored = await store.read("Appointment", held["id"])
+        return str(stored and stored.resource and stored.resource["status"])
+
+    with structlog.testing.capture_logs() as lines:
+        watching = asyncio.create_task(watch(clinic.app.state.server, 0))  # type: ignore[attr-defined]
+        async with asyncio.timeout(60):
+            while not lines and not watching.done():
+                assert await status() == "pending"
+            await appointments.update_one({"_id": held["id"]}, {"$set": {where: right}})
+            while await status() == "pending" and not watching.done():
+                pass
+        watching.cancel()
+    assert await status() == "cancelled"
+    assert lines[0] == {"log_level": "error", "event": "settling", "error": "ValueError"}
 
 
 async def test_holds_are_looked_at_once_until_one_can_be_over(clinic: httpx.AsyncClient, set_clock: SetClock) -> None:

@@ -232,6 +232,14 @@ async def test_a11_a_room_on_a_floor_goes_with_whoever_is_at_the_clinic(
     assert (await book(clinic, first)).status_code == 201
 
 
+async def test_a11_a_service_without_a_schedule_is_told_by_whom_it_is_offered(clinic: httpx.AsyncClient) -> None:
+    await put(clinic, {"resourceType": "HealthcareService", "id": "checkup", "active": True})
+    bundle = await ask(clinic, "/Schedule", participant="HealthcareService/checkup")
+    told, nothing = (note["diagnostics"] for note in notes_of(bundle))
+    assert "PractitionerRole?service=HealthcareService/checkup" in told
+    assert nothing == "Nothing is free for what was asked: there is no Schedule that could be."
+
+
 async def test_a11_places_that_are_apart_do_not_go_together(clinic: httpx.AsyncClient) -> None:
     await put(clinic, location("north"))
     await put(

@@ -530,6 +530,15 @@ async def test_b10_an_offer_is_made_also_if_the_process_ended_right_after_the_ca
     assert other.freed.looked == NOW
 
 
+async def test_b10_what_fails_while_offering_does_not_fail_the_cancellation(
+    clinic: httpx.AsyncClient, store: Store
+) -> None:
+    id, booked = await join(clinic, "bob"), await book(clinic)
+    await store.db["Appointment"].update_one({"_id": id}, {"$unset": {"resource.participant": ""}})
+    await cancel(clinic, booked)
+    assert (await stored(store, id))["status"] == "waitlist"
+
+
 async def test_b10_who_came_on_the_list_by_an_import_has_a_place_too(clinic: httpx.AsyncClient, store: Store) -> None:
     server = clinic.app.state.server  # type: ignore[attr-defined]
     imported = {**wish("bob"), "id": "imported"}
