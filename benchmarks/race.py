@@ -361,7 +361,7 @@ def judge_stored(uri: str, plan: Plan) -> list[str]:
     with MongoClient[Json](uri, tz_aware=True) as client:
         db = client[DATABASE]
         found = db["Appointment"].find({"resource.status": {"$in": TAKING}})
-        taking = [each for one in found if not has_expired(each := {**one["resource"], "id": one["_id"]})]
+        taking = [each for one in found if not has_expired(each := {**one["resource"], "id": one["_id"]}, now)]
         claims = [(one["actor"], one["owner"], one["claim"]) for one in db["claims"].find()]
         slots = {f"Slot/{one['_id']}": one["resource"] for one in db["Slot"].find()}
     expected = {(actor, f"Appointment/{each['id']}", *times(each)) for each in taking for actor in actors_of(each)}
@@ -375,7 +375,7 @@ def judge_stored(uri: str, plan: Plan) -> list[str]:
     group = f"Schedule/race-{plan.actors - 1}"
     named = {one["reference"] for each in taking for one in each.get("slot", ())}
     single = {name for name in named if name not in slots or slots[name]["schedule"]["reference"] != group}
-    busy = {name for name, slot in slots.items() if slot["status"].startswith("busy") and not has_expired(slot)}
+    busy = {name for name, slot in slots.items() if slot["status"].startswith("busy") and not has_expired(slot, now)}
     return [
         *overfull(taking, places_of(plan)),
         *(f"not claimed: {one}" for one in expected - claimed),
@@ -417,15 +417,19 @@ def differs(id: str, stored: Json | None, may: Sequence[Json]) -> str | None:
     if stored is None:
         return f"Appointment/{id} is lost"
     said = [{name: each[name] for name in ("status", "start", "end")} for each in may]
-    said += [{**one, "status": "cancelled"} for one, each in zip(said, may, strict=True) if has_expired(each)]
+    said += [
+        {**one, "status": "cancelled"}
+        for one, each in zip(said, may, strict=True)
+        if has_expired(each, datetime.now(UTC))
+    ]
     now = {name: stored[name] for name in ("status", "start", "end")}
     return None if now in said else f"Appointment/{id} is {now}, but was acknowledged as {said[0]}"
 
 
-def has_expired(hold: Json) -> bool:
-    """Whether the Appointment or Slot is a hold that is over."""
+def has_expired(hold: Json, now: datetime) -> bool:
+    """Whether the Appointment or Slot is a hold that is over by then."""
     until = expiry(hold)
-    return hold["status"] in ("pending", "busy-tentative") and until is not None and until <= datetime.now(UTC)
+    return hold["status"] in ("pending", "busy-tentative") and until is not None and until <= now
 
 
 @contextmanager
@@ -470,9 +474,10 @@ def stop(servers: Sequence[tuple[int, list[subprocess.Popen[bytes]]]]) -> None:
 def kill_in_turn(
     uri: str, servers: Sequence[tuple[int, list[subprocess.Popen[bytes]]]], seconds: float, over: threading.Event
 ) -> int:
-    """Kills one server after the other and starts it again, until it is over; returns how many."""
+    """Kills one server after the other and starts it again, until it is over; returns how many. Each pause is a little
+    longer than the one before, so that a slow machine gets on between them."""
     for count, (port, processes) in enumerate(itertools.cycle(servers)):
-        if over.wait(seconds):
+        if over.wait(seconds * (1 + count / 4)):
             return count
         processes[0].kill()
         processes[0].wait()
