@@ -14,6 +14,7 @@ from fhir_server.scheduling.checks import TIME_TEXTS, unfitting
 from fhir_server.scheduling.elements import kind, say
 from fhir_server.scheduling.finding import Bookable, by_actor, claims_together, load_claims, places_left
 from fhir_server.scheduling.intervals import Interval
+from fhir_server.scheduling.offers import beside
 from fhir_server.scheduling.visit import Chosen, Visit, slots_of
 
 ALTERNATIVE = f"{CANONICAL}/StructureDefinition/alternative"
@@ -93,13 +94,16 @@ def _in_common(visit: Visit, bookables: Sequence[Bookable], window: Interval) ->
     """The times as long as the visit that the rules of all the Schedules offer."""
     minutes = max(1, (visit.end - visit.start) // timedelta(minutes=1))
     offered = []
-    for bookable in bookables:
-        calendar, now = bookable.calendar, visit.change.now
+    now = visit.change.now
+    steady = [one for one in bookables if one.calendar.parameters.alignment_minutes != 1] or bookables[:1]
+    for bookable in steady:
+        calendar = bookable.calendar
         first = max(window.start, slots.offered_from(calendar, now))
         until = slots.offered_until(calendar, now) or window.end
         found = slots.candidates(calendar, first, window.end, minutes)
         offered.append({each for each in found if each.start < until})
-    return set.intersection(*offered)
+    others = [beside(one, window.start, window.end, now) for one in bookables if one not in steady]
+    return {each for each in set.intersection(*offered) if all(one.takes(each) for one in others)}
 
 
 def _shifted(claim: Claim, by: timedelta) -> Claim:

@@ -27,7 +27,18 @@ from fhir_server.scheduling.finding import (
     places_left,
 )
 from fhir_server.scheduling.intervals import Interval
-from fhir_server.scheduling.offers import Following, Key, Offer, Taken, collect, follow, load_taken, look_at, offer_at
+from fhir_server.scheduling.offers import (
+    Following,
+    Key,
+    Offer,
+    Taken,
+    beside,
+    collect,
+    follow,
+    load_taken,
+    look_at,
+    offer_at,
+)
 from fhir_server.scheduling.policy import Policy
 
 Groups: TypeAlias = Sequence[Sequence[str]]
@@ -192,7 +203,9 @@ def combine(team: Team, ask: Ask, now: datetime, taken: Taken, assign: Assign = 
     own = team.picks[0][0].bookable.calendar.parameters.duration_minutes
     timed = replace(ask, duration_minutes=ask.duration_minutes or own)
     leading = [one for one in team.bookables if has_grid(one)] or team.bookables
-    following = [one for one in in_company(team.bookables) if one.reference not in {each.reference for each in leading}]
+    following = [
+        beside(one, ask.start, ask.end, now) for one in in_company(team.bookables) if one not in team.bookables
+    ]
     looks = [look_at(bookable, _asked_of(bookable, timed), now, taken) for bookable in leading]
     choosing = _Choosing(team, taken, _Loads(taken, ask) if assign == "least-busy" else None)
     for (start, end), each in groupby(merge(*looks, key=lambda offer: offer.key), key=lambda o: (o.start, o.end)):
@@ -201,8 +214,9 @@ def combine(team: Team, ask: Ask, now: datetime, taken: Taken, assign: Assign = 
             if offer.left > 0:
                 offers.setdefault(offer.schedule, offer)
         if offers:
-            beside = (offer_at(one, Interval(start, end), _asked_of(one, timed), now, taken) for one in following)
-            offers |= {offer.schedule: offer for offer in beside if offer and offer.left > 0}
+            time = Interval(start, end)
+            joining = (offer_at(one, time, _asked_of(one.bookable, timed), now, taken) for one in following)
+            offers |= {offer.schedule: offer for offer in joining if offer and offer.left > 0}
         yield Combination(start, end, choosing.choose(offers))
 
 

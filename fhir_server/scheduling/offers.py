@@ -33,7 +33,7 @@ from fhir_server.scheduling.finding import (
     select_schedules,
     slot_resource,
 )
-from fhir_server.scheduling.intervals import Interval
+from fhir_server.scheduling.intervals import Interval, encloses
 from fhir_server.scheduling.policy import Policy
 
 Key: TypeAlias = tuple[datetime, str, str]
@@ -260,9 +260,31 @@ def look_at(bookable: Bookable, ask: Ask, now: datetime, taken: Taken) -> Iterat
     )
 
 
-def offer_at(bookable: Bookable, time: Interval, ask: Ask, now: datetime, taken: Taken) -> Offer | None:
-    """What a Schedule offers at exactly this time, if places are left: the Slot that an EHR published, or a computed
-    one. Where its slots begin is the caller's to know."""
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A Schedule that takes any whole minute beside others (`finding.in_company`): what its hours and blocks leave, and
+    before when a visit on it must start."""
+
+    bookable: Bookable
+    free: Sequence[Interval]
+    before: datetime
+
+    def takes(self, time: Interval) -> bool:
+        """Whether its rules offer the time."""
+        return time.start < self.before and any(encloses(each, time) for each in self.free)
+
+
+def beside(bookable: Bookable, start: datetime, end: datetime, now: datetime) -> Beside:
+    """The Schedule in [start, end), from when its notice allows."""
+    calendar = bookable.calendar
+    first = max(start, slots.offered_from(calendar, now))
+    free = slots.stretches(calendar, first, end) if first < end else []
+    return Beside(bookable, free, slots.offered_until(calendar, now) or end)
+
+
+def offer_at(one: Beside, time: Interval, ask: Ask, now: datetime, taken: Taken) -> Offer | None:
+    """What the Schedule offers at exactly this time: the Slot that an EHR published, or a computed one."""
+    bookable = one.bookable
     if not is_wanted(bookable.calendar, ask):
         return None
     said = [
@@ -275,7 +297,7 @@ def offer_at(bookable: Bookable, time: Interval, ask: Ask, now: datetime, taken:
         exactly = replace(ask, start=time.start, end=time.end, duration_minutes=minutes)
         return next(iter(_published(bookable, exactly, now, taken)), None)
     id = slots.slot_id(bookable.reference.partition("/")[2], time.start, minutes)
-    if id is None or slots.refusals(bookable.calendar, time.start, time.end, now):
+    if id is None or not one.takes(time):
         return None
     return Offer(time.start, time.end, bookable, id, _left(bookable, time, _near(bookable, [time], taken.claims)))
 

@@ -70,15 +70,19 @@ def candidates(calendar: Calendar, start: datetime, end: datetime, duration_minu
     size = duration_minutes * MINUTE
     if size <= timedelta(0) or end <= start:
         return
-    opened = openings(calendar, start, end)
-    shut = blocked(calendar, start, end)
     if calendar.parameters.alignment_minutes is None:
-        for opening in opened:
+        shut = blocked(calendar, start, end)
+        for opening in openings(calendar, start, end):
             for free in subtract(clip([opening], start, end), shut):
                 yield from _slots(_steps(opening, free, size), free, size)
     else:
-        for free in subtract(clip(normalize(opened), start, end), shut):
+        for free in stretches(calendar, start, end):
             yield from _slots(_grid(calendar, free.start, free.end), free, size)
+
+
+def stretches(calendar: Calendar, start: datetime, end: datetime) -> list[Interval]:
+    """What hours and blocks leave of [start, end), in order."""
+    return subtract(clip(normalize(openings(calendar, start, end)), start, end), blocked(calendar, start, end))
 
 
 def _slots(starts: Iterator[datetime], free: Interval, size: timedelta) -> Iterator[Interval]:
